@@ -1,0 +1,5 @@
+//! The integration tests: one binary, against real servers that the tests start themselves.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;

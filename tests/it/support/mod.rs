@@ -1,0 +1,8 @@
+//! What the tests stand on.
+
+mod database;
+mod postgres;
+mod tests;
+
+pub use database::{Database, database};
+pub use postgres::{Postgres, Stop};
