@@ -1,0 +1,105 @@
+//! The mass breaker: when most input is bad, either its format changed or we are wrong. Then nothing more is received, and
+//! the queue keeps it safe.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Bodies that are looked back at.
+const WINDOW: usize = 200;
+/// Between two receives that try whether it has become better.
+const PROBE_EVERY: Duration = Duration::from_secs(60);
+
+/// Whether a worker may receive.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Permit {
+    Go,
+    /// Once, to see whether the input is good again.
+    Probe,
+    Wait(Duration),
+}
+
+/// The last bodies of one source.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    /// True for a bad one.
+    recent: VecDeque<bool>,
+    /// When the next probe is due, while it is open.
+    probe_at: Option<Instant>,
+}
+
+impl Breaker {
+    pub fn permit(&mut self, now: Instant) -> Permit {
+        match self.probe_at {
+            None => Permit::Go,
+            Some(due) if now >= due => {
+                self.probe_at = Some(now + PROBE_EVERY);
+                Permit::Probe
+            }
+            Some(due) => Permit::Wait(due - now),
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.probe_at.is_some()
+    }
+
+    /// Takes note of bodies, true for a bad one. While it is open they are those of a probe, and mostly good ones close it.
+    /// Returns whether it has just opened.
+    pub fn note(&mut self, bodies: &[bool], now: Instant) -> bool {
+        let mostly_bad = |bad: usize, all: usize| bad * 2 > all;
+        let bad = bodies.iter().filter(|bad| **bad).count();
+        if self.is_open() {
+            if !bodies.is_empty() && !mostly_bad(bad, bodies.len()) {
+                *self = Breaker::default();
+            }
+            return false;
+        }
+        self.recent.extend(bodies);
+        let surplus = self.recent.len().saturating_sub(WINDOW);
+        self.recent.drain(..surplus);
+        let bad = self.recent.iter().filter(|bad| **bad).count();
+        if self.recent.len() == WINDOW && mostly_bad(bad, WINDOW) {
+            self.probe_at = Some(now + PROBE_EVERY);
+        }
+        self.is_open()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_when_over_half_of_200_bodies_are_bad() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        assert!(!breaker.note(&[true; 199], now), "too few to judge");
+        let mut breaker = Breaker::default();
+        assert!(!breaker.note(&[false; 100], now));
+        assert!(!breaker.note(&[true; 100], now), "half of them");
+        assert_eq!(breaker.permit(now), Permit::Go);
+        assert!(breaker.note(&[true], now), "101 of the last 200");
+        assert_eq!(breaker.permit(now), Permit::Wait(PROBE_EVERY));
+    }
+
+    #[test]
+    fn a_good_probe_closes_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        breaker.note(&[true; 200], now);
+        let later = now + PROBE_EVERY;
+        assert_eq!(breaker.permit(later), Permit::Probe);
+        assert_eq!(
+            breaker.permit(later),
+            Permit::Wait(PROBE_EVERY),
+            "one worker probes, the others wait"
+        );
+        assert!(!breaker.note(&[true, true, false], later));
+        assert!(breaker.is_open());
+        assert!(!breaker.note(&[], later), "an empty queue tells nothing");
+        assert!(breaker.is_open());
+        breaker.note(&[false, false, true], later);
+        assert_eq!(breaker.permit(later), Permit::Go);
+        assert!(!breaker.note(&[true; 199], later), "it starts anew");
+    }
+}

@@ -1,0 +1,49 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Lands affiliate-marketing event feeds in Postgres, exactly once in effect.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Receive and store until told to stop (SIGTERM or SIGINT)
+    Run(Run),
+    /// Bring the database to this version and make the days ahead
+    Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The configuration file; every key of it can be set from the environment as well
+    #[arg(long, short, env = "HYDRANT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub common: Common,
+    /// Exit with status 0 once the queues have stayed empty: for cron and backfills
+    #[arg(long)]
+    pub until_empty: bool,
+    /// Do not migrate the database first
+    #[arg(long)]
+    pub no_migrate: bool,
+    /// Go on although most of the input is bad, and put it into quarantine
+    #[arg(long)]
+    pub accept_bad: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    pub common: Common,
+}

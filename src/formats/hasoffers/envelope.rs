@@ -1,0 +1,240 @@
+//! The envelope: control fields and the raw slices of its events.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::event::{Context, parse_id};
+use crate::formats::{Reason, Refusal};
+use crate::json::{self, Scalar};
+
+/// The events of one envelope, to be cut out one after the other.
+#[derive(Debug)]
+pub struct Envelope<'a> {
+    pub context: Context<'a>,
+    pub data: Data<'a>,
+}
+
+/// Where the events of an envelope stand.
+#[derive(Debug, PartialEq)]
+pub enum Data<'a> {
+    /// Nothing to do.
+    Empty,
+    /// The raw slice of an array of events.
+    Array(&'a str),
+    /// The raw slice of one event.
+    One(&'a str),
+    /// JSON text within a JSON string, to be looked into by [`data`] again.
+    Packed(String),
+}
+
+/// Reads an envelope. The text is validated here, once and as a whole.
+///
+/// # Errors
+/// What makes the whole body useless: no JSON, no object, a class that is not ours, no events where they should be.
+pub fn parse(text: &str) -> Result<Envelope<'_>, Refusal> {
+    let raw = validate(text)?;
+    if !raw.starts_with('{') {
+        return Err(Refusal::new(
+            Reason::NotAnObject,
+            "the body is JSON, but not an object",
+        ));
+    }
+    let (mut network_id, mut dispatch_timestamp, mut data_raw) = (None, None, None);
+    for (key, raw) in json::members(raw) {
+        match key.as_ref() {
+            "network_id" => network_id = Some(raw),
+            "dispatch_timestamp" => dispatch_timestamp = Some(raw),
+            "data" => data_raw = Some(raw),
+            "target_class" => expect_class("target_class", raw, "stats")?,
+            "dispatch_class" => expect_class("dispatch_class", raw, "event")?,
+            _ => {}
+        }
+    }
+    let network_id = parse_id(network_id)
+        .map_err(|rule| Refusal::new(Reason::NetworkId, format!("network_id {rule}")))?;
+    let context = Context {
+        network_id,
+        dispatch_timestamp: dispatch_timestamp.and_then(timestamp),
+    };
+    let data_raw = data_raw.ok_or_else(|| Refusal::new(Reason::DataShape, "data is missing"))?;
+    Ok(Envelope {
+        context,
+        data: data(data_raw)?,
+    })
+}
+
+/// The JSON value that `text` is, without the white space around it.
+///
+/// # Errors
+/// [`Reason::NotJson`].
+pub fn validate(text: &str) -> Result<&str, Refusal> {
+    serde_json::from_str::<&RawValue>(text)
+        .map(RawValue::get)
+        .map_err(|error| {
+            Refusal::new(
+                Reason::NotJson,
+                format!(
+                    "not JSON at line {}, column {}",
+                    error.line(),
+                    error.column()
+                ),
+            )
+        })
+}
+
+/// A future class must not be guessed at; one that is not given is ours.
+fn expect_class(name: &'static str, raw: &str, ours: &str) -> Result<(), Refusal> {
+    match json::scalar(raw) {
+        Scalar::Null => Ok(()),
+        Scalar::Text(text) if text.value.is_empty() || text.value == ours => Ok(()),
+        _ => Err(Refusal::new(
+            Reason::UnsupportedClass,
+            format!("{name} is not {ours}"),
+        )),
+    }
+}
+
+/// Where the events are: an array, one event, an object that holds one array, or any of these as JSON text in a string.
+///
+/// # Errors
+/// [`Reason::DataShape`] for anything else.
+pub fn data(raw: &str) -> Result<Data<'_>, Refusal> {
+    match json::scalar(raw) {
+        Scalar::Nested if raw.starts_with('[') => Ok(match json::elements(raw).next() {
+            Some(_) => Data::Array(raw),
+            None => Data::Empty,
+        }),
+        Scalar::Nested => object(raw),
+        Scalar::Text(text) => match text.value {
+            Cow::Borrowed(text) => Ok(Data::Packed(text.to_owned())),
+            Cow::Owned(text) => Ok(Data::Packed(text)),
+        },
+        Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) => Err(Refusal::new(
+            Reason::DataShape,
+            "data is neither an array nor an object",
+        )),
+    }
+}
+
+/// An object with an `event_id` is an event, whatever else it holds.
+fn object(raw: &str) -> Result<Data<'_>, Refusal> {
+    let (mut members, mut arrays, mut array) = (0, 0, "");
+    for (key, value) in json::members(raw) {
+        if key == "event_id" {
+            return Ok(Data::One(raw));
+        }
+        members += 1;
+        if value.starts_with('[') {
+            arrays += 1;
+            array = value;
+        }
+    }
+    match (members, arrays) {
+        (0, _) => Ok(Data::Empty),
+        (_, 1) => data(array),
+        _ => Err(Refusal::new(
+            Reason::DataShape,
+            "data is an object without event_id that does not hold one array",
+        )),
+    }
+}
+
+/// `None`, which is later than all others, where it is no integer.
+fn timestamp(raw: &str) -> Option<i64> {
+    let text = match json::scalar(raw) {
+        Scalar::Number(number) => Cow::Borrowed(number),
+        Scalar::Text(text) => text.value,
+        Scalar::Null | Scalar::Bool(_) | Scalar::Nested => return None,
+    };
+    text.trim_ascii().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(text: &str) -> Reason {
+        parse(text).unwrap_err().reason
+    }
+
+    #[test]
+    fn data_comes_in_four_shapes() {
+        let events = |text: &str| format!(r#"{{"network_id":"n","data":{text}}}"#);
+        let text = events(r#"[{"event_id":1}]"#);
+        assert_eq!(
+            parse(&text).unwrap().data,
+            Data::Array(r#"[{"event_id":1}]"#)
+        );
+        let text = events(r#"{"event_id":1,"tags":[1]}"#);
+        assert_eq!(
+            parse(&text).unwrap().data,
+            Data::One(r#"{"event_id":1,"tags":[1]}"#)
+        );
+        let text = events(r#"{"n":1,"events":[{"event_id":1}]}"#);
+        assert_eq!(
+            parse(&text).unwrap().data,
+            Data::Array(r#"[{"event_id":1}]"#)
+        );
+        let text = events(r#""[{\"event_id\":1}]""#);
+        assert_eq!(
+            parse(&text).unwrap().data,
+            Data::Packed(r#"[{"event_id":1}]"#.into())
+        );
+        for empty in ["[]", "{}", "[ ]", r#"{"events":[]}"#] {
+            assert_eq!(parse(&events(empty)).unwrap().data, Data::Empty, "{empty}");
+        }
+        for bad in ["5", "null", "true", r#"{"a":1}"#, r#"{"a":[1],"b":[2]}"#] {
+            assert_eq!(reason(&events(bad)), Reason::DataShape, "{bad}");
+        }
+        assert_eq!(reason(r#"{"network_id":"n"}"#), Reason::DataShape);
+    }
+
+    #[test]
+    fn control_fields_may_be_text_or_number() {
+        let context = |text: &str| parse(text).unwrap().context;
+        let both = Context {
+            network_id: Some("12".into()),
+            dispatch_timestamp: Some(14_395_106_601),
+        };
+        assert_eq!(
+            context(r#"{"network_id":12,"dispatch_timestamp":14395106601,"data":[]}"#),
+            both
+        );
+        assert_eq!(
+            context(
+                r#"{"data":[],"network_id":" 12","dispatch_timestamp":"14395106601","is_test":1}"#
+            ),
+            both
+        );
+        assert_eq!(
+            context(r#"{"data":[],"network_id":"","dispatch_timestamp":"soon"}"#),
+            Context::default()
+        );
+        assert_eq!(
+            context(r#"{"data":[],"network_id":1,"network_id":12,"dispatch_timestamp":1.5}"#)
+                .network_id,
+            Some("12".into())
+        );
+    }
+
+    #[test]
+    fn what_is_no_envelope_says_why() {
+        assert_eq!(reason(""), Reason::NotJson);
+        assert_eq!(reason(r#"{"data": ["#), Reason::NotJson);
+        assert_eq!(reason("{} {}"), Reason::NotJson);
+        assert_eq!(reason(r#"{"data":[NaN]}"#), Reason::NotJson);
+        assert_eq!(reason("[]"), Reason::NotAnObject);
+        assert_eq!(reason("5"), Reason::NotAnObject);
+        assert_eq!(reason(r#"{"network_id":{},"data":[]}"#), Reason::NetworkId);
+        assert_eq!(
+            reason(r#"{"target_class":"other","data":[]}"#),
+            Reason::UnsupportedClass
+        );
+        assert_eq!(
+            reason(r#"{"dispatch_class":1,"data":[]}"#),
+            Reason::UnsupportedClass
+        );
+        assert!(parse(r#"{"target_class":null,"dispatch_class":"event","data":[]}"#).is_ok());
+    }
+}

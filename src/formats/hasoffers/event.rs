@@ -1,0 +1,403 @@
+//! One event: from its own slice of JSON to identity, typed values and `extra`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use super::fields::{Class, FIELDS, Field};
+use super::value::{self, Day, Value};
+use crate::formats::{Reason, Refusal};
+use crate::json::{self, Scalar, TooDeep};
+
+/// Levels of arrays and objects that an event may have, itself included.
+const DEPTH_MAX: usize = 32;
+/// Bytes of an id.
+const ID_LENGTH_MAX: usize = 255;
+
+/// What an event is a count of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Impression,
+    Click,
+    Conversion,
+}
+
+impl Action {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Impression => "impression",
+            Action::Click => "click",
+            Action::Conversion => "conversion",
+        }
+    }
+}
+
+/// What an event does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An original, without `adjust_action`.
+    Standard,
+    /// An original that an adjustment made.
+    Create,
+    /// An entry in the ledger of a record.
+    Update,
+}
+
+/// What an event inherits from its envelope.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context<'a> {
+    pub network_id: Option<Cow<'a, str>>,
+    pub dispatch_timestamp: Option<i64>,
+}
+
+/// One event, understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event<'a> {
+    pub network_id: Cow<'a, str>,
+    pub event_id: Cow<'a, str>,
+    pub tune_event_id: Option<Cow<'a, str>>,
+    pub action: Action,
+    pub kind: Kind,
+    /// Of the envelope.
+    pub dispatch_timestamp: Option<i64>,
+    pub event_day: Day,
+    /// One for each of [`FIELDS`].
+    pub values: Vec<Value<'a>>,
+    /// Canonical JSON of what is unknown or does not fit; `None` when empty.
+    pub extra: Option<String>,
+    /// Known fields whose value did not fit.
+    pub misfits: u32,
+    /// Texts that held what Postgres cannot store.
+    pub repaired: u32,
+}
+
+impl Event<'_> {
+    /// What adjustments refer to.
+    pub fn record_id(&self) -> &str {
+        self.tune_event_id.as_deref().unwrap_or(&self.event_id)
+    }
+}
+
+/// An event that cannot be stored, with what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BadEvent {
+    pub refusal: Refusal,
+    pub network_id: Option<String>,
+    pub event_id: Option<String>,
+}
+
+/// Understands one event from its raw slice.
+///
+/// # Errors
+/// What must be right and is not: identity, action, order, amounts, nesting. Any other value that does not fit goes to
+/// `extra` instead.
+pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<BadEvent>> {
+    let mut bad = BadEvent {
+        refusal: Refusal::new(Reason::NotAnObject, "the event is not a JSON object"),
+        network_id: context.network_id.as_deref().map(str::to_owned),
+        event_id: None,
+    };
+    if !raw.starts_with('{') {
+        return Err(Box::new(bad));
+    }
+    let members = Members::of(raw);
+    let event_id = members.id(members.event_id, Reason::EventId, "event_id");
+    bad.event_id = event_id
+        .as_ref()
+        .ok()
+        .and_then(|id| id.as_deref().map(str::to_owned));
+    understand(members, event_id, context).map_err(|refusal| {
+        bad.refusal = refusal;
+        Box::new(bad)
+    })
+}
+
+fn understand<'a>(
+    members: Members<'a>,
+    event_id: Result<Option<Cow<'a, str>>, Refusal>,
+    context: &Context<'a>,
+) -> Result<Event<'a>, Refusal> {
+    let event_id =
+        event_id?.ok_or_else(|| Refusal::new(Reason::EventId, "event_id is missing or blank"))?;
+    let network_id = members.network_id(context)?;
+    let action = members.action()?;
+    let kind = members.kind()?;
+    let tune_event_id = members.id(members.tune_event_id, Reason::TuneEventId, "tune_event_id")?;
+    let mut extra = members.unknown;
+    let mut misfits = 0;
+    let mut repaired = 0;
+    let mut values = Vec::with_capacity(FIELDS.len());
+    for (field, raw) in FIELDS.iter().zip(&members.known) {
+        let Some(raw) = raw else {
+            values.push(Value::Null);
+            continue;
+        };
+        let scalar = json::scalar(raw);
+        repaired += u32::from(matches!(&scalar, Scalar::Text(text) if text.repaired));
+        values.push(match value::convert(scalar, field.kind) {
+            Some(value) => value,
+            None if field.class == Class::Delta => {
+                let detail = format!(
+                    "{} is not a decimal below 10^15 with at most 12 places",
+                    field.name
+                );
+                return Err(Refusal::new(Reason::Amount, detail));
+            }
+            None if field.name == "adjustment_sequence_id" => return Err(bad_sequence()),
+            None => {
+                misfits += 1;
+                extra.insert(Cow::Borrowed(field.name), raw);
+                Value::Null
+            }
+        });
+    }
+    if matches!(values[SEQUENCE], Value::Int(sequence) if sequence < 0) {
+        return Err(bad_sequence());
+    }
+    let event_day = event_day(&members.known, &values);
+    let (extra, repaired_extra) = canonical_extra(&extra).map_err(|TooDeep| {
+        Refusal::new(
+            Reason::Depth,
+            format!("nested deeper than {DEPTH_MAX} levels"),
+        )
+    })?;
+    Ok(Event {
+        network_id,
+        event_id,
+        tune_event_id,
+        action,
+        kind,
+        dispatch_timestamp: context.dispatch_timestamp,
+        event_day,
+        values,
+        extra,
+        misfits,
+        repaired: repaired + repaired_extra,
+    })
+}
+
+fn bad_sequence() -> Refusal {
+    Refusal::new(
+        Reason::AdjustmentSequenceId,
+        "adjustment_sequence_id is not an integer from 0 to 2^63-1",
+    )
+}
+
+/// The position of a field that has a meaning of its own.
+const fn position(name: &str) -> usize {
+    let mut at = 0;
+    while !same(FIELDS[at].name.as_bytes(), name.as_bytes()) {
+        at += 1;
+    }
+    at
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
+pub const SEQUENCE: usize = position("adjustment_sequence_id");
+pub const ADJUSTED_AT: usize = position("adjustment_timestamp");
+pub const CREATED: usize = position("created_timestamp");
+const DATE: usize = position("date");
+const DATETIME: usize = position("datetime");
+
+static BY_NAME: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
+    FIELDS
+        .iter()
+        .enumerate()
+        .map(|(at, field)| (field.name, at))
+        .collect()
+});
+
+/// The raw members of an event by what they are; of duplicate keys the last one.
+struct Members<'a> {
+    event_id: Option<&'a str>,
+    tune_event_id: Option<&'a str>,
+    network_id: Option<&'a str>,
+    action: Option<&'a str>,
+    adjust_action: Option<&'a str>,
+    known: [Option<&'a str>; FIELDS.len()],
+    unknown: BTreeMap<Cow<'a, str>, &'a str>,
+}
+
+impl<'a> Members<'a> {
+    fn of(raw: &'a str) -> Members<'a> {
+        let mut members = Members {
+            event_id: None,
+            tune_event_id: None,
+            network_id: None,
+            action: None,
+            adjust_action: None,
+            known: [None; FIELDS.len()],
+            unknown: BTreeMap::new(),
+        };
+        for (key, raw) in json::members(raw) {
+            match key.as_ref() {
+                "event_id" => members.event_id = Some(raw),
+                "tune_event_id" => members.tune_event_id = Some(raw),
+                "network_id" => members.network_id = Some(raw),
+                "action" => members.action = Some(raw),
+                "adjust_action" => members.adjust_action = Some(raw),
+                name => match BY_NAME.get(name) {
+                    Some(at) => members.known[*at] = Some(raw),
+                    None => {
+                        members.unknown.insert(key, raw);
+                    }
+                },
+            }
+        }
+        members
+    }
+
+    /// An id, `None` where it is blank.
+    fn id(
+        &self,
+        raw: Option<&'a str>,
+        reason: Reason,
+        name: &str,
+    ) -> Result<Option<Cow<'a, str>>, Refusal> {
+        parse_id(raw).map_err(|rule| Refusal::new(reason, format!("{name} {rule}")))
+    }
+
+    fn network_id(&self, context: &Context<'a>) -> Result<Cow<'a, str>, Refusal> {
+        let own = self.id(self.network_id, Reason::NetworkId, "network_id")?;
+        match (own, &context.network_id) {
+            (Some(own), Some(envelope)) if own != *envelope => Err(Refusal::new(
+                Reason::NetworkMismatch,
+                "network_id is not the envelope's",
+            )),
+            (Some(own), _) => Ok(own),
+            (None, Some(envelope)) => Ok(envelope.clone()),
+            (None, None) => Err(Refusal::new(
+                Reason::NetworkMissing,
+                "no network_id in the event, its envelope or the source",
+            )),
+        }
+    }
+
+    fn action(&self) -> Result<Action, Refusal> {
+        match self.action.map(json::scalar) {
+            Some(Scalar::Text(text)) if text.value == "impression" => Ok(Action::Impression),
+            Some(Scalar::Text(text)) if text.value == "click" => Ok(Action::Click),
+            Some(Scalar::Text(text)) if text.value == "conversion" => Ok(Action::Conversion),
+            _ => Err(Refusal::new(
+                Reason::Action,
+                "action is not impression, click or conversion",
+            )),
+        }
+    }
+
+    fn kind(&self) -> Result<Kind, Refusal> {
+        let word = match self.adjust_action.map(json::scalar) {
+            None | Some(Scalar::Null) => Cow::Borrowed(""),
+            Some(Scalar::Text(text)) => Cow::Owned(text.value.trim().to_ascii_lowercase()),
+            Some(Scalar::Number(number)) => json::plain_number(number).unwrap_or_default(),
+            Some(Scalar::Bool(_) | Scalar::Nested) => Cow::Borrowed("?"),
+        };
+        match word.as_ref() {
+            "" => Ok(Kind::Standard),
+            "1" | "create" => Ok(Kind::Create),
+            "2" | "update" => Ok(Kind::Update),
+            _ => Err(Refusal::new(
+                Reason::AdjustAction,
+                "adjust_action is not create (1) or update (2)",
+            )),
+        }
+    }
+}
+
+/// An id as text, `None` where it is blank. Never repaired: that could make two ids equal.
+///
+/// # Errors
+/// The rule that it breaks, to be read after the field's name.
+pub fn parse_id(raw: Option<&str>) -> Result<Option<Cow<'_, str>>, &'static str> {
+    let id = match raw.map(json::scalar) {
+        None | Some(Scalar::Null) => return Ok(None),
+        Some(Scalar::Number(number)) => json::plain_number(number)
+            .filter(|plain| !plain.contains('.'))
+            .ok_or("is a number, but no integer")?,
+        Some(Scalar::Text(text)) if text.repaired => return Err("holds a NUL or a lone surrogate"),
+        Some(Scalar::Text(text)) => match text.value {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim_ascii()),
+            Cow::Owned(text) => Cow::Owned(text.trim_ascii().to_owned()),
+        },
+        Some(Scalar::Bool(_) | Scalar::Nested) => return Err("is neither text nor an integer"),
+    };
+    if id.is_empty() {
+        return Ok(None);
+    }
+    if id.len() > ID_LENGTH_MAX {
+        return Err("is longer than 255 bytes");
+    }
+    if id
+        .chars()
+        .any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
+    {
+        return Err("holds a control or replacement character");
+    }
+    Ok(Some(id))
+}
+
+/// The day of the event, from the event alone: a clock would make it depend on when it came.
+fn event_day(known: &[Option<&str>; FIELDS.len()], values: &[Value<'_>]) -> Day {
+    if let Value::Date(day) = values[DATE] {
+        return day;
+    }
+    // The day of a datetime counts even where its time of day does not fit.
+    if let Some(Scalar::Text(text)) = known[DATETIME].map(json::scalar) {
+        if let Some(day) = text.value.get(..10).and_then(Day::parse) {
+            return day;
+        }
+    }
+    match values[CREATED] {
+        Value::Int(seconds) => Day::of_unix_seconds(seconds).unwrap_or(Day::EPOCH),
+        _ => Day::EPOCH,
+    }
+}
+
+/// The fields that have no column or do not fit theirs, without the blank ones, as canonical JSON.
+fn canonical_extra(
+    fields: &BTreeMap<Cow<'_, str>, &str>,
+) -> Result<(Option<String>, u32), TooDeep> {
+    let mut extra = String::new();
+    let mut repaired = 0;
+    for (name, raw) in fields
+        .iter()
+        .filter(|(_, raw)| !matches!(**raw, "null" | "\"\""))
+    {
+        extra.push(if extra.is_empty() { '{' } else { ',' });
+        json::write_text(name, &mut extra);
+        extra.push(':');
+        repaired += json::canonical(raw, DEPTH_MAX - 1, &mut extra)?;
+    }
+    if extra.is_empty() {
+        return Ok((None, repaired));
+    }
+    extra.push('}');
+    Ok((Some(extra), repaired))
+}
+
+/// The fields whose values are signed differences in an adjustment, by position.
+pub fn delta_fields() -> impl Iterator<Item = (usize, &'static Field)> {
+    FIELDS
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| field.class == Class::Delta)
+}
+
+/// The fields that an adjustment can change, by position.
+pub fn state_fields() -> impl Iterator<Item = (usize, &'static Field)> {
+    FIELDS
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| field.class == Class::State)
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

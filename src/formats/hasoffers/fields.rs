@@ -1,0 +1,175 @@
+//! Every known field of a HasOffers event: its name (which is its column), its type and its part in the fold.
+
+/// The type of a field's column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    BigInt,
+    Integer,
+    SmallInt,
+    Boolean,
+    Date,
+    /// Without time zone.
+    Timestamp,
+    /// `numeric`: an exact decimal, see [`crate::amount::Amount`].
+    Amount,
+    Text,
+    /// Text that is compared by its bytes.
+    Key,
+}
+
+/// What the fold of a record's ledger does with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// In an adjustment a signed difference: summed exactly. It must be right, or the event is quarantined.
+    Delta,
+    /// The value of the greatest adjustment in which it is not blank, else the original's.
+    State,
+    /// The original's, always.
+    Fixed,
+}
+
+/// One known field.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// TUNE's name, and the column's.
+    pub name: &'static str,
+    pub kind: Type,
+    pub class: Class,
+}
+
+const fn field(name: &'static str, kind: Type, class: Class) -> Field {
+    Field { name, kind, class }
+}
+
+use Class::{Delta, Fixed, State};
+use Type::{Amount, BigInt, Boolean, Date, Integer, Key, SmallInt, Text, Timestamp};
+
+/// The known fields, in the order of their columns. A field's position is part of every content hash in the database:
+/// new ones go to the end.
+pub const FIELDS: [Field; 125] = [
+    field("adjustment_sequence_id", BigInt, Fixed),
+    field("adjustment_timestamp", BigInt, Fixed),
+    field("created_timestamp", BigInt, Fixed),
+    field("offer_id", BigInt, Fixed),
+    field("affiliate_id", BigInt, Fixed),
+    field("advertiser_id", BigInt, Fixed),
+    field("affiliate_manager_id", BigInt, Fixed),
+    field("advertiser_manager_id", BigInt, Fixed),
+    field("goal_id", BigInt, Fixed),
+    field("creative_url_id", BigInt, Fixed),
+    field("offer_file_id", BigInt, Fixed),
+    field("offer_url_id", BigInt, Fixed),
+    field("ad_campaign_id", BigInt, Fixed),
+    field("ad_campaign_creative_id", BigInt, Fixed),
+    field("customer_id", BigInt, Fixed),
+    field("browser_id", BigInt, Fixed),
+    field("conversion_id", BigInt, Fixed),
+    field("payout_group_id", BigInt, Fixed),
+    field("revenue_group_id", BigInt, Fixed),
+    field("batch_timestamp", BigInt, Fixed),
+    field("status_code", Integer, State),
+    field("hour", SmallInt, Fixed),
+    field("created_from_adjustment", Boolean, Fixed),
+    field("update_stats", Boolean, Fixed),
+    field("is_adjustment", Boolean, Fixed),
+    field("is_scrubed", Boolean, Fixed),
+    field("date", Date, Fixed),
+    field("datetime", Timestamp, Fixed),
+    field("session_datetime", Timestamp, State),
+    field("num", Amount, Delta),
+    field("payout", Amount, Delta),
+    field("revenue", Amount, Delta),
+    field("sale_amount", Amount, Delta),
+    field("payout_cents", Amount, Delta),
+    field("revenue_cents", Amount, Delta),
+    field("sale_cents", Amount, Delta),
+    field("current_payout", Amount, State),
+    field("current_revenue", Amount, State),
+    field("transaction_id", Key, Fixed),
+    field("status", Text, State),
+    field("ip", Text, State),
+    field("session_ip", Text, State),
+    field("user_agent", Text, State),
+    field("refer", Text, State),
+    field("pixel_refer", Text, State),
+    field("note", Text, State),
+    field("timezone", Text, Fixed),
+    field("currency", Text, Fixed),
+    field("country_code", Text, Fixed),
+    field("payout_type", Text, Fixed),
+    field("revenue_type", Text, Fixed),
+    field("source", Text, Fixed),
+    field("aff_sub", Text, Fixed),
+    field("aff_sub2", Text, Fixed),
+    field("aff_sub3", Text, Fixed),
+    field("aff_sub4", Text, Fixed),
+    field("aff_sub5", Text, Fixed),
+    field("affiliate_unique1", Text, Fixed),
+    field("affiliate_unique2", Text, Fixed),
+    field("affiliate_unique3", Text, Fixed),
+    field("affiliate_unique4", Text, Fixed),
+    field("affiliate_unique5", Text, Fixed),
+    field("affiliate_click_id", Text, Fixed),
+    field("adv_sub", Text, Fixed),
+    field("adv_sub2", Text, Fixed),
+    field("adv_sub3", Text, Fixed),
+    field("adv_sub4", Text, Fixed),
+    field("adv_sub5", Text, Fixed),
+    field("adv_unique1", Text, Fixed),
+    field("adv_unique2", Text, Fixed),
+    field("adv_unique3", Text, Fixed),
+    field("adv_unique4", Text, Fixed),
+    field("adv_unique5", Text, Fixed),
+    field("order_id", Text, Fixed),
+    field("sku_id", Text, Fixed),
+    field("promo_code", Text, Fixed),
+    field("product_category", Text, Fixed),
+    field("app_version", Text, Fixed),
+    field("affiliate_source", Text, Fixed),
+    field("affiliate_sub1", Text, Fixed),
+    field("affiliate_sub2", Text, Fixed),
+    field("affiliate_sub3", Text, Fixed),
+    field("affiliate_sub4", Text, Fixed),
+    field("affiliate_sub5", Text, Fixed),
+    field("url", Text, Fixed),
+    field("region_code", Text, Fixed),
+    field("city_name", Text, Fixed),
+    field("event_region", Text, Fixed),
+    field("event_city", Text, Fixed),
+    field("device_brand", Text, Fixed),
+    field("device_model", Text, Fixed),
+    field("device_os", Text, Fixed),
+    field("device_os_version", Text, Fixed),
+    field("mobile_carrier", Text, Fixed),
+    field("device_id", Text, Fixed),
+    field("device_id_md5", Text, Fixed),
+    field("device_id_sha1", Text, Fixed),
+    field("android_id", Text, Fixed),
+    field("android_id_md5", Text, Fixed),
+    field("android_id_sha1", Text, Fixed),
+    field("google_aid", Text, Fixed),
+    field("google_aid_md5", Text, Fixed),
+    field("google_aid_sha1", Text, Fixed),
+    field("ios_ifa", Text, Fixed),
+    field("ios_ifa_md5", Text, Fixed),
+    field("ios_ifa_sha1", Text, Fixed),
+    field("ios_ifv", Text, Fixed),
+    field("ios_ifv_md5", Text, Fixed),
+    field("ios_ifv_sha1", Text, Fixed),
+    field("windows_aid", Text, Fixed),
+    field("windows_aid_md5", Text, Fixed),
+    field("windows_aid_sha1", Text, Fixed),
+    field("mac_address", Text, Fixed),
+    field("mac_address_md5", Text, Fixed),
+    field("mac_address_sha1", Text, Fixed),
+    field("unknown_id", Text, Fixed),
+    field("unknown_id_md5", Text, Fixed),
+    field("unknown_id_sha1", Text, Fixed),
+    field("user_id", Text, Fixed),
+    field("user_id_md5", Text, Fixed),
+    field("user_id_sha1", Text, Fixed),
+    field("odin", Text, Fixed),
+    field("fraud_reason_data", Text, Fixed),
+    field("batch_date_utc", Text, Fixed),
+    field("internal_ad_id", Text, Fixed),
+];

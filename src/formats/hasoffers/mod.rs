@@ -1,0 +1,165 @@
+//! HasOffers (TUNE) Firehose: a body is base64 of gzip of one JSON envelope of events.
+//!
+//! [`body`] takes off base64 and gzip, [`envelope`] finds the events, [`event`] understands one of them by the table of
+//! [`fields`], and [`fold`] works out what a ledger of adjustments comes to.
+
+pub mod body;
+pub mod envelope;
+pub mod event;
+pub mod fields;
+pub mod fold;
+pub mod value;
+
+use std::borrow::Cow;
+
+use self::envelope::{Data, Envelope};
+use self::event::Context;
+use super::{Reason, Refusal, Reject, Scope};
+use crate::json;
+use crate::store::batch::{Batch, Origin};
+
+/// An opened body whose events are taken out piece by piece, so that a large one never stands in memory as rows at once.
+#[derive(Debug)]
+pub struct Body {
+    /// JSON that is known to be valid; `next..end` are the events still to be taken.
+    text: String,
+    next: usize,
+    end: usize,
+    shape: Shape,
+    network_id: Option<String>,
+    dispatch_timestamp: Option<i64>,
+    pub trailing_bytes: usize,
+    /// Events taken so far.
+    pub events: usize,
+    /// Of these, how many went to quarantine.
+    pub bad_events: usize,
+}
+
+#[derive(Debug, PartialEq)]
+enum Shape {
+    Array,
+    One,
+}
+
+impl Body {
+    /// Opens a body. `network_id` is for envelopes and events that name none.
+    ///
+    /// # Errors
+    /// What makes the body as a whole unreadable, see [`body::open`] and [`envelope::parse`].
+    pub fn open(bytes: &[u8], max_bytes: usize, network_id: Option<&str>) -> Result<Body, Refusal> {
+        let opened = body::open(bytes, max_bytes)?;
+        let Envelope { context, data } = envelope::parse(&opened.text)?;
+        let dispatch_timestamp = context.dispatch_timestamp;
+        let network_id = context
+            .network_id
+            .as_deref()
+            .map(str::to_owned)
+            .or_else(|| network_id.map(str::to_owned));
+        let (text, (next, end, shape)) = match data {
+            Data::Packed(inner) => {
+                let place = match envelope::data(envelope::validate(&inner)?)? {
+                    Data::Packed(_) => {
+                        return Err(Refusal::new(Reason::DataShape, "data is text within text"));
+                    }
+                    data => place(&inner, &data),
+                };
+                (inner, place)
+            }
+            data => {
+                let place = place(&opened.text, &data);
+                (opened.text, place)
+            }
+        };
+        Ok(Body {
+            text,
+            next,
+            end,
+            shape,
+            network_id,
+            dispatch_timestamp,
+            trailing_bytes: opened.trailing_bytes,
+            events: 0,
+            bad_events: 0,
+        })
+    }
+
+    /// Bytes of JSON held.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether there was no event in it; known once it is read.
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
+    /// Moves events into `batch` until that is full. True when all are in. `delivery` is the position of the body's
+    /// delivery, to be found again in each [`Origin`].
+    pub fn read_into(&mut self, batch: &mut Batch, delivery: usize, message_id: &str) -> bool {
+        let data = &self.text[..self.end];
+        let context = Context {
+            network_id: self.network_id.as_deref().map(Cow::Borrowed),
+            dispatch_timestamp: self.dispatch_timestamp,
+        };
+        let mut elements = json::elements_from(data, self.next);
+        while !batch.is_full() {
+            let raw = match self.shape {
+                Shape::Array => elements.next(),
+                Shape::One => Some(&data[self.next..]).filter(|raw| !raw.is_empty()),
+            };
+            let Some(raw) = raw else { return true };
+            self.next = if self.shape == Shape::One {
+                self.end
+            } else {
+                elements.at()
+            };
+            let origin = Origin {
+                delivery,
+                event: self.events,
+            };
+            self.events += 1;
+            match event::parse(raw, &context) {
+                Ok(event) => batch.push(&event, origin),
+                Err(bad) => {
+                    self.bad_events += 1;
+                    batch.reject(Reject {
+                        scope: Scope::Event,
+                        refusal: bad.refusal,
+                        payload: raw.as_bytes().to_vec(),
+                        message_id: message_id.to_owned(),
+                        network_id: bad.network_id,
+                        event_id: bad.event_id,
+                        dispatch_timestamp: self.dispatch_timestamp,
+                    });
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Body {
+    /// The raw slice of the event at a position, of a body that was not read from yet.
+    pub fn raw_event(&self, position: usize) -> Option<&str> {
+        let data = &self.text[..self.end];
+        match self.shape {
+            Shape::Array => json::elements_from(data, self.next).nth(position),
+            Shape::One => Some(&data[self.next..]),
+        }
+    }
+
+    /// What the envelope says of all its events.
+    pub fn dispatch_timestamp(&self) -> Option<i64> {
+        self.dispatch_timestamp
+    }
+}
+
+/// Where the events of `data`, a slice of `text`, begin and end.
+fn place(text: &str, data: &Data<'_>) -> (usize, usize, Shape) {
+    let offset = |slice: &str| slice.as_ptr() as usize - text.as_ptr() as usize;
+    match data {
+        Data::Array(raw) => (offset(raw) + 1, offset(raw) + raw.len(), Shape::Array),
+        Data::One(raw) => (offset(raw), offset(raw) + raw.len(), Shape::One),
+        Data::Empty | Data::Packed(_) => (0, 0, Shape::One),
+    }
+}

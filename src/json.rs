@@ -1,0 +1,486 @@
+//! Cutting JSON text that is known to be valid into the raw slices of its parts.
+//!
+//! A body is validated once, as a whole, by `serde_json`. Here its parts are found again without a second validation and
+//! without a tree: every event keeps its own bytes, one bad event cannot spoil its siblings, and numbers stay text.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use memchr::memchr2;
+
+/// Longest number that is written out in digits; a longer one (1e200000) is kept as text.
+const NUMBER_LENGTH_MAX: usize = 400;
+
+/// One JSON value, seen from its raw slice.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar<'a> {
+    Null,
+    Bool(bool),
+    /// The number's own text.
+    Number(&'a str),
+    Text(Text<'a>),
+    /// An array or an object.
+    Nested,
+}
+
+/// A JSON string without its escapes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Text<'a> {
+    pub value: Cow<'a, str>,
+    /// It held a NUL or a lone surrogate, which Postgres cannot store; each was replaced by U+FFFD.
+    pub repaired: bool,
+}
+
+/// What a raw value is.
+pub fn scalar(raw: &str) -> Scalar<'_> {
+    match raw.as_bytes().first() {
+        Some(b'"') => Scalar::Text(unescape(raw)),
+        Some(b'{' | b'[') => Scalar::Nested,
+        Some(b't') => Scalar::Bool(true),
+        Some(b'f') => Scalar::Bool(false),
+        Some(b'n') | None => Scalar::Null,
+        Some(_) => Scalar::Number(raw),
+    }
+}
+
+/// The raw elements of an array, in order.
+pub struct Elements<'a> {
+    array: &'a str,
+    at: usize,
+}
+
+/// The elements of `array`, which must be the raw slice of an array.
+pub fn elements(array: &str) -> Elements<'_> {
+    Elements { array, at: 1 }
+}
+
+/// The elements of an array that ends where `text` does, from the byte `at` of the text on.
+pub fn elements_from(text: &str, at: usize) -> Elements<'_> {
+    Elements { array: text, at }
+}
+
+impl Elements<'_> {
+    /// Where the next element is looked for.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let bytes = self.array.as_bytes();
+        let start = skip_separators(bytes, self.at);
+        if start >= bytes.len() || bytes[start] == b']' {
+            return None;
+        }
+        let end = value_end(bytes, start);
+        self.at = end;
+        self.array.get(start..end)
+    }
+}
+
+/// The raw members of an object, in order, duplicates included.
+pub struct Members<'a> {
+    object: &'a str,
+    at: usize,
+}
+
+/// The members of `object`, which must be the raw slice of an object.
+pub fn members(object: &str) -> Members<'_> {
+    Members { object, at: 1 }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, &'a str);
+
+    fn next(&mut self) -> Option<(Cow<'a, str>, &'a str)> {
+        let bytes = self.object.as_bytes();
+        let start = skip_separators(bytes, self.at);
+        if start >= bytes.len() || bytes[start] == b'}' {
+            return None;
+        }
+        let key_end = string_end(bytes, start);
+        let value = skip_separators(bytes, key_end);
+        let end = value_end(bytes, value);
+        self.at = end;
+        let key = unescape(self.object.get(start..key_end)?).value;
+        Some((key, self.object.get(value..end)?))
+    }
+}
+
+/// Past white space, commas and colons: in valid JSON at most one of the two stands here.
+fn skip_separators(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && matches!(bytes[at], b' ' | b'\n' | b'\r' | b'\t' | b',' | b':') {
+        at += 1;
+    }
+    at
+}
+
+/// Where the value that starts at `at` ends; always past `at`.
+fn value_end(bytes: &[u8], at: usize) -> usize {
+    match bytes.get(at) {
+        Some(b'"') => string_end(bytes, at),
+        Some(b'{' | b'[') => nested_end(bytes, at),
+        _ => {
+            let mut end = at;
+            while end < bytes.len()
+                && !matches!(
+                    bytes[end],
+                    b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'
+                )
+            {
+                end += 1;
+            }
+            end.max(at + 1).min(bytes.len())
+        }
+    }
+}
+
+/// Past the closing quote of the string that starts at `at`.
+fn string_end(bytes: &[u8], at: usize) -> usize {
+    let mut from = at + 1;
+    while let Some(found) = bytes
+        .get(from..)
+        .and_then(|rest| memchr2(b'"', b'\\', rest))
+    {
+        let stop = from + found;
+        if bytes[stop] == b'"' {
+            return stop + 1;
+        }
+        from = stop + 2;
+    }
+    bytes.len()
+}
+
+/// Past the bracket that closes the one at `at`.
+fn nested_end(bytes: &[u8], at: usize) -> usize {
+    let mut depth = 0usize;
+    let mut from = at;
+    while from < bytes.len() {
+        match bytes[from] {
+            b'"' => {
+                from = string_end(bytes, from);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return from + 1;
+                }
+            }
+            _ => {}
+        }
+        from += 1;
+    }
+    bytes.len()
+}
+
+/// The text of a raw string. NUL and lone surrogates become U+FFFD.
+pub fn unescape(raw: &str) -> Text<'_> {
+    let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or("");
+    let Some(first) = memchr2(b'\\', 0, inner.as_bytes()) else {
+        return Text {
+            value: Cow::Borrowed(inner),
+            repaired: false,
+        };
+    };
+    let mut value = String::with_capacity(inner.len());
+    value.push_str(&inner[..first]);
+    let mut repaired = false;
+    let mut rest = inner[first..].chars();
+    while let Some(c) = rest.next() {
+        let c = if c == '\\' {
+            escaped(&mut rest)
+        } else {
+            Some(c)
+        };
+        value.push(c.filter(|c| *c != '\0').unwrap_or_else(|| {
+            repaired = true;
+            char::REPLACEMENT_CHARACTER
+        }));
+    }
+    Text {
+        value: Cow::Owned(value),
+        repaired,
+    }
+}
+
+/// The character of an escape whose backslash was just taken; `None` for a lone surrogate.
+fn escaped(rest: &mut std::str::Chars<'_>) -> Option<char> {
+    match rest.next()? {
+        'b' => Some('\u{8}'),
+        'f' => Some('\u{c}'),
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        'u' => {
+            let first = hex4(rest)?;
+            if !(0xD800..0xDC00).contains(&first) {
+                return char::from_u32(first);
+            }
+            // A pair only if a low surrogate follows; else what follows stands for itself.
+            let mut ahead = rest.clone();
+            if ahead.next() == Some('\\') && ahead.next() == Some('u') {
+                if let Some(second) = hex4(&mut ahead).filter(|c| (0xDC00..0xE000).contains(c)) {
+                    *rest = ahead;
+                    return char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00));
+                }
+            }
+            None
+        }
+        other => Some(other),
+    }
+}
+
+fn hex4(rest: &mut std::str::Chars<'_>) -> Option<u32> {
+    let mut code = 0;
+    for _ in 0..4 {
+        code = code * 16 + rest.next()?.to_digit(16)?;
+    }
+    Some(code)
+}
+
+/// A number in its normal form: no exponent, no needless zeros, 0 without sign. `None` where that would take more than
+/// 400 characters.
+pub fn plain_number(number: &str) -> Option<Cow<'_, str>> {
+    let bytes = number.as_bytes();
+    if bytes.len() <= 18
+        && bytes.iter().all(u8::is_ascii_digit)
+        && (bytes.len() == 1 || bytes.first() != Some(&b'0'))
+    {
+        return Some(Cow::Borrowed(number));
+    }
+    let (mantissa, exponent) = match number.find(['e', 'E']) {
+        Some(at) => (&number[..at], number[at + 1..].trim_start_matches('+')),
+        None => (number, "0"),
+    };
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let leading = digits.len() - digits.trim_start_matches('0').len();
+    let significant = digits.trim_matches('0');
+    if significant.is_empty() {
+        return Some(Cow::Borrowed("0"));
+    }
+    // How many of the significant digits stand before the point.
+    let point = exponent
+        .parse::<i64>()
+        .ok()?
+        .checked_add(whole.len() as i64 - leading as i64)?;
+    let length = significant.len() as i64;
+    if length.max(point).max(length - point) > NUMBER_LENGTH_MAX as i64 {
+        return None;
+    }
+    Some(Cow::Owned(if point <= 0 {
+        format!("{sign}0.{}{significant}", "0".repeat(-point as usize))
+    } else if point >= length {
+        format!(
+            "{sign}{significant}{}",
+            "0".repeat((point - length) as usize)
+        )
+    } else {
+        format!(
+            "{sign}{}.{}",
+            &significant[..point as usize],
+            &significant[point as usize..]
+        )
+    }))
+}
+
+/// Nesting goes deeper than allowed.
+#[derive(Debug, PartialEq)]
+pub struct TooDeep;
+
+/// Appends `raw` in its canonical form: sorted keys, of duplicate ones the last, normal numbers, repaired text, no white
+/// space. `depth` is how many levels may still be opened. Returns how many texts were repaired.
+///
+/// # Errors
+/// [`TooDeep`]; `out` then ends somewhere in the middle.
+pub fn canonical(raw: &str, depth: usize, out: &mut String) -> Result<u32, TooDeep> {
+    let mut repaired = 0;
+    match scalar(raw) {
+        Scalar::Null => out.push_str("null"),
+        Scalar::Bool(value) => out.push_str(if value { "true" } else { "false" }),
+        Scalar::Number(number) => match plain_number(number) {
+            Some(plain) => out.push_str(&plain),
+            None => write_text(number, out),
+        },
+        Scalar::Text(text) => {
+            write_text(&text.value, out);
+            repaired += u32::from(text.repaired);
+        }
+        Scalar::Nested if depth == 0 => return Err(TooDeep),
+        Scalar::Nested if raw.starts_with('[') => {
+            out.push('[');
+            for (i, element) in elements(raw).enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                repaired += canonical(element, depth - 1, out)?;
+            }
+            out.push(']');
+        }
+        Scalar::Nested => {
+            let sorted: BTreeMap<_, _> = members(raw).collect();
+            out.push('{');
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_text(&key, out);
+                out.push(':');
+                repaired += canonical(value, depth - 1, out)?;
+            }
+            out.push('}');
+        }
+    }
+    Ok(repaired)
+}
+
+/// Appends `text` as a JSON string.
+pub fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn parts_are_found_as_they_stand() {
+        let array = r#" [1 , "a,]\"b" ,{"x":[1,{"y":"}"}]}, [] ,null,-1.5e3,true]"#.trim();
+        let found: Vec<_> = elements(array).collect();
+        assert_eq!(
+            found,
+            [
+                "1",
+                r#""a,]\"b""#,
+                r#"{"x":[1,{"y":"}"}]}"#,
+                "[]",
+                "null",
+                "-1.5e3",
+                "true"
+            ]
+        );
+        assert_eq!(elements("[]").count(), 0);
+        assert_eq!(elements("[ ]").count(), 0);
+        let found: Vec<_> = members(r#"{ "a" : 1,"b":{"c":[2]} , "\u0061":"x" }"#).collect();
+        assert_eq!(
+            found,
+            [
+                ("a".into(), "1"),
+                ("b".into(), r#"{"c":[2]}"#),
+                ("a".into(), r#""x""#)
+            ]
+        );
+    }
+
+    #[test]
+    fn text_that_postgres_cannot_hold_is_repaired() {
+        for (raw, value, repaired) in [
+            (r#""plain""#, "plain", false),
+            (
+                r#""\"\\\/\b\f\n\r\t\u00e9""#,
+                "\"\\/\u{8}\u{c}\n\r\t\u{e9}",
+                false,
+            ),
+            (r#""\ud83d\ude00""#, "\u{1f600}", false),
+            (r#""a\u0000b""#, "a\u{fffd}b", true),
+            (r#""x\ud800y""#, "x\u{fffd}y", true),
+            (r#""\udc00""#, "\u{fffd}", true),
+            (r#""\ud800\ud83d\ude00""#, "\u{fffd}\u{1f600}", true),
+        ] {
+            assert_eq!(
+                unescape(raw),
+                Text {
+                    value: value.into(),
+                    repaired
+                },
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_have_one_form() {
+        for (number, plain) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("0.0", "0"),
+            ("1", "1"),
+            ("1.0", "1"),
+            ("1e0", "1"),
+            ("12.50", "12.5"),
+            ("1e-05", "0.00001"),
+            ("-2.5E+3", "-2500"),
+            ("0.10", "0.1"),
+            ("100", "100"),
+            ("1230e-2", "12.3"),
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("0.001e3", "1"),
+        ] {
+            assert_eq!(plain_number(number).unwrap(), plain, "{number}");
+        }
+        assert_eq!(plain_number("1e399").unwrap().len(), 400);
+        assert_eq!(plain_number("1e401"), None);
+        assert_eq!(plain_number("1e-99999999999999999999"), None);
+        assert_eq!(plain_number("0e99999999999999999999"), Some("0".into()));
+    }
+
+    #[test]
+    fn canonical_form_ignores_order_duplicates_and_space() {
+        let form = |raw: &str| {
+            let mut out = String::new();
+            canonical(raw, 4, &mut out).map(|_| out)
+        };
+        assert_eq!(
+            form(r#"{"b" : [1.0, "x"], "a":1, "a":{"z":null}}"#).unwrap(),
+            r#"{"a":{"z":null},"b":[1,"x"]}"#
+        );
+        assert_eq!(form("1e9999").unwrap(), r#""1e9999""#);
+        assert_eq!(form("[[[[]]]]").unwrap(), "[[[[]]]]");
+        assert_eq!(form("[[[[[]]]]]"), Err(TooDeep));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_or_hangs(text in "[\\[\\]{}\",:\\\\ua-f0-9 \\n\u{e9}\u{1f600}]{0,60}") {
+            let object = format!("{{{text}");
+            let array = format!("[{text}");
+            prop_assert!(members(&object).take(100).count() < 100);
+            prop_assert!(elements(&array).take(100).count() < 100);
+            unescape(&text);
+            let _ = canonical(&object, 32, &mut String::new());
+        }
+
+        #[test]
+        fn canonical_form_is_json_of_the_same_value(value in any::<Vec<(String, Option<i64>)>>()) {
+            let object: serde_json::Map<_, _> = value.into_iter().map(|(k, v)| (k, v.into())).collect();
+            let text = serde_json::to_string_pretty(&object).unwrap();
+            let mut out = String::new();
+            canonical(&text, 2, &mut out).unwrap();
+            let mut again = String::new();
+            canonical(&out, 2, &mut again).unwrap();
+            prop_assert_eq!(&out, &again);
+            let back: serde_json::Map<_, _> = serde_json::from_str(&out).unwrap();
+            let object: serde_json::Map<_, _> = object.into_iter().map(|(k, v)| (k.replace('\0', "\u{fffd}"), v)).collect();
+            prop_assert_eq!(back.keys().collect::<std::collections::BTreeSet<_>>(), object.keys().collect());
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Sources hand over deliveries and take them back: acknowledged, or released undone.
+
+pub mod sqs;
+
+/// One message as a source gave it.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The source's own id of the message, for logs and quarantine; never an identity of its events.
+    pub id: String,
+    pub body: String,
+    /// How often it was given out, this time included.
+    pub attempt: u32,
+}

@@ -1,0 +1,485 @@
+//! Amazon SQS: receive by long poll, delete in batches, extend and release by visibility.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use futures_util::StreamExt;
+use metrics::counter;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Delivery;
+use crate::config::Source;
+use crate::telemetry;
+
+/// Entries of one batch request, and messages of one receive: AWS' limit.
+pub const BATCH_MAX: usize = 10;
+/// Batch requests under way at once for one worker.
+const REQUESTS_MAX: usize = 8;
+/// A call that is no long poll is given up after this time.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts to delete a message before it is left to redelivery.
+const DELETE_ATTEMPTS: u32 = 3;
+/// From its first receive on, a message can be kept invisible for 12 hours in all.
+const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600 - 60);
+
+/// One queue.
+#[derive(Debug)]
+pub struct Sqs {
+    name: String,
+    client: Client,
+    queue_url: String,
+    wait: Duration,
+    visibility: Duration,
+    /// The newest receipt handle of each message that is held. A message can come again while its first copy is in work,
+    /// and a delete with its older handle reports success and may delete nothing.
+    receipts: Mutex<HashMap<String, String>>,
+}
+
+/// Why a call failed, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum SqsError {
+    /// The queue does not exist, here and now.
+    #[error("the queue {0} does not exist: check queue_url, region and endpoint_url")]
+    NoQueue(String),
+    /// Credentials or rights.
+    #[error("SQS refuses the credentials or the right to {doing} ({code}): {detail}")]
+    Denied {
+        doing: &'static str,
+        code: String,
+        detail: String,
+    },
+    /// Throttling, a fault of the service or the network: again after a while.
+    #[error("could not {doing} ({code}): {detail}")]
+    Failed {
+        doing: &'static str,
+        code: String,
+        detail: String,
+    },
+}
+
+impl Sqs {
+    /// A client for a source's queue. No call is made yet.
+    pub async fn new(name: &str, source: &Source) -> Sqs {
+        // The longest attempt is a long poll; without a limit a lost connection would hang its worker for ever.
+        let wait = Duration::from_secs(source.wait_time_secs);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(wait + CALL_TIMEOUT)
+            .build();
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        if let Some(region) = source
+            .region
+            .clone()
+            .or_else(|| region_of(&source.queue_url))
+        {
+            loader = loader.region(Region::new(region));
+        }
+        if let Some(endpoint) = &source.endpoint_url {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let config = aws_sdk_sqs::config::Builder::from(&loader.load().await)
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Sqs {
+            name: name.to_owned(),
+            client: Client::from_conf(config),
+            queue_url: source.queue_url.clone(),
+            wait,
+            visibility: source.visibility_timeout(),
+            receipts: Mutex::default(),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn receipts(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for up to ten messages, as long as configured, or not at all.
+    ///
+    /// # Errors
+    /// The caller waits and asks again.
+    pub async fn receive(&self, long_poll: bool) -> Result<Vec<Delivery>, SqsError> {
+        let wait = if long_poll { self.wait } else { Duration::ZERO };
+        let received = self
+            .client
+            .receive_message()
+            .queue_url(&self.queue_url)
+            .max_number_of_messages(BATCH_MAX as i32)
+            .wait_time_seconds(wait.as_secs() as i32)
+            .visibility_timeout(self.visibility.as_secs() as i32)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .send()
+            .await
+            .map_err(|error| self.explain("receive messages", error))?;
+        let mut receipts = self.receipts();
+        let mut deliveries = Vec::new();
+        for message in received.messages.unwrap_or_default() {
+            let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
+                continue;
+            };
+            let count = message
+                .attributes
+                .as_ref()
+                .and_then(|a| a.get(&MessageSystemAttributeName::ApproximateReceiveCount));
+            let attempt = count.and_then(|count| count.parse().ok()).unwrap_or(1);
+            receipts.insert(id.clone(), receipt);
+            deliveries.push(Delivery {
+                id,
+                body: message.body.unwrap_or_default(),
+                attempt,
+            });
+        }
+        Ok(deliveries)
+    }
+
+    /// Deletes messages whose events are all committed. What cannot be deleted comes again, and changes nothing.
+    pub async fn delete(&self, ids: &[String]) {
+        futures_util::stream::iter(chunks(&self.take_receipts(ids)))
+            .for_each_concurrent(REQUESTS_MAX, |chunk| self.delete_chunk(chunk))
+            .await;
+    }
+
+    async fn delete_chunk(&self, receipts: Vec<String>) {
+        let mut left: Vec<&String> = receipts.iter().collect();
+        for attempt in 1..=DELETE_ATTEMPTS {
+            let entries = left.iter().enumerate().map(|(at, receipt)| {
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(at.to_string())
+                    .receipt_handle(receipt.as_str())
+                    .build()
+            });
+            let Ok(entries) = entries.collect::<Result<Vec<_>, _>>() else {
+                return;
+            };
+            let request = self
+                .client
+                .delete_message_batch()
+                .queue_url(&self.queue_url)
+                .set_entries(Some(entries));
+            let (again, why) = match within_call(request.send()).await {
+                Some(Ok(reply)) => {
+                    counter!(telemetry::MESSAGES_DELETED, "source" => self.name.clone())
+                        .increment(reply.successful.len() as u64);
+                    let why = reply.failed.first().map(|entry| entry.code.clone());
+                    (
+                        self.sort_failed(&left, &reply.failed),
+                        why.unwrap_or_default(),
+                    )
+                }
+                Some(Err(error)) => (
+                    left.clone(),
+                    self.explain("delete messages", error).to_string(),
+                ),
+                None => (left.clone(), "no answer".to_owned()),
+            };
+            left = again;
+            if left.is_empty() {
+                return;
+            }
+            if attempt == DELETE_ATTEMPTS {
+                counter!(telemetry::DELETE_FAILURES, "source" => self.name.clone())
+                    .increment(left.len() as u64);
+                tracing::warn!(
+                    source = self.name,
+                    messages = left.len(),
+                    error = why,
+                    "messages could not be deleted; they will come again"
+                );
+            } else {
+                tokio::time::sleep(Duration::from_millis(
+                    rand::random_range(50..300) * u64::from(attempt),
+                ))
+                .await;
+            }
+        }
+    }
+
+    /// Those entries that are worth another try. A fault of the sender is final: the message comes again.
+    fn sort_failed<'a>(
+        &self,
+        sent: &[&'a String],
+        failed: &[BatchResultErrorEntry],
+    ) -> Vec<&'a String> {
+        let (final_ones, again): (Vec<_>, Vec<_>) =
+            failed.iter().partition(|entry| entry.sender_fault);
+        if !final_ones.is_empty() {
+            counter!(telemetry::DELETE_FAILURES, "source" => self.name.clone())
+                .increment(final_ones.len() as u64);
+            let code = final_ones.first().map(|entry| entry.code.as_str());
+            tracing::warn!(
+                source = self.name,
+                messages = final_ones.len(),
+                code,
+                "messages could not be deleted; they will come again"
+            );
+        }
+        again
+            .iter()
+            .filter_map(|entry| sent.get(entry.id.parse::<usize>().ok()?).copied())
+            .collect()
+    }
+
+    /// Gives messages back at once.
+    pub async fn release(&self, ids: &[String]) {
+        let receipts = self.take_receipts(ids);
+        counter!(telemetry::MESSAGES_RELEASED, "source" => self.name.clone())
+            .increment(receipts.len() as u64);
+        let failed = self.change_visibility(&receipts, Duration::ZERO).await;
+        if failed > 0 {
+            tracing::warn!(
+                source = self.name,
+                messages = failed,
+                "messages could not be released; they come again after their visibility timeout"
+            );
+        }
+    }
+
+    /// Sets how long messages stay invisible from now on; how many could not be set.
+    async fn change_visibility(&self, receipts: &[String], timeout: Duration) -> usize {
+        futures_util::stream::iter(chunks(receipts))
+            .map(|chunk| self.change_chunk(chunk, timeout))
+            .buffer_unordered(REQUESTS_MAX)
+            .fold(0, |failed, more| async move { failed + more })
+            .await
+    }
+
+    async fn change_chunk(&self, receipts: Vec<String>, timeout: Duration) -> usize {
+        let entries = receipts.iter().enumerate().map(|(at, receipt)| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(at.to_string())
+                .receipt_handle(receipt)
+                .visibility_timeout(timeout.as_secs() as i32)
+                .build()
+        });
+        let Ok(entries) = entries.collect::<Result<Vec<_>, _>>() else {
+            return receipts.len();
+        };
+        let request = self
+            .client
+            .change_message_visibility_batch()
+            .queue_url(&self.queue_url)
+            .set_entries(Some(entries));
+        match within_call(request.send()).await {
+            Some(Ok(reply)) => reply.failed.len(),
+            Some(Err(_)) | None => receipts.len(),
+        }
+    }
+
+    /// The newest receipt handles of messages, which are then no longer held.
+    fn take_receipts(&self, ids: &[String]) -> Vec<String> {
+        let mut receipts = self.receipts();
+        ids.iter().filter_map(|id| receipts.remove(id)).collect()
+    }
+
+    /// Whether nothing is left, visible or in flight; `None` where we may not ask.
+    ///
+    /// # Errors
+    /// SQS does not answer, or there is no such queue.
+    pub async fn is_drained(&self) -> Result<Option<bool>, SqsError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
+            ApproximateNumberOfMessagesNotVisible,
+        };
+        let names = [
+            ApproximateNumberOfMessages,
+            ApproximateNumberOfMessagesDelayed,
+            ApproximateNumberOfMessagesNotVisible,
+        ];
+        match self.attributes(&names).await {
+            Ok(attributes) => {
+                Ok(Some(names.iter().all(|name| {
+                    attributes.get(name).is_none_or(|count| count == "0")
+                })))
+            }
+            Err(SqsError::Denied { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Attributes of the queue.
+    ///
+    /// # Errors
+    /// SQS does not answer or refuses us, or there is no such queue.
+    pub async fn attributes(
+        &self,
+        names: &[QueueAttributeName],
+    ) -> Result<HashMap<QueueAttributeName, String>, SqsError> {
+        let request = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.queue_url)
+            .set_attribute_names(Some(names.to_vec()));
+        match within_call(request.send()).await {
+            Some(Ok(reply)) => Ok(reply.attributes.unwrap_or_default()),
+            Some(Err(error)) => Err(self.explain("read the queue's attributes", error)),
+            None => Err(SqsError::Failed {
+                doing: "read the queue's attributes",
+                code: "timeout".into(),
+                detail: format!("no answer in {} s", CALL_TIMEOUT.as_secs()),
+            }),
+        }
+    }
+
+    fn explain<E, R>(&self, doing: &'static str, error: SdkError<E, R>) -> SqsError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let code = error.code().unwrap_or_default().to_owned();
+        if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") {
+            return SqsError::NoQueue(self.queue_url.clone());
+        }
+        let detail = match error.message() {
+            Some(message) => message.to_owned(),
+            None => DisplayErrorContext(&error).to_string(),
+        };
+        let no_credentials =
+            matches!(error, SdkError::ConstructionFailure(_)) || detail.contains("credential");
+        let denied = [
+            "AccessDenied",
+            "ExpiredToken",
+            "InvalidClientTokenId",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClient",
+            "InvalidSecurity",
+            "MissingAuthenticationToken",
+            "KmsAccessDenied",
+        ];
+        if no_credentials || denied.iter().any(|word| code.contains(word)) {
+            return SqsError::Denied {
+                doing,
+                code,
+                detail,
+            };
+        }
+        let code = if code.is_empty() {
+            "no answer".to_owned()
+        } else {
+            code
+        };
+        SqsError::Failed {
+            doing,
+            code,
+            detail,
+        }
+    }
+}
+
+/// As many entries as one batch request may have.
+fn chunks(receipts: &[String]) -> Vec<Vec<String>> {
+    receipts.chunks(BATCH_MAX).map(<[String]>::to_vec).collect()
+}
+
+/// The reply of a call that is no long poll, if it comes in time.
+async fn within_call<T>(call: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(CALL_TIMEOUT, call).await.ok()
+}
+
+/// The region that a queue's URL names, as in `https://sqs.us-east-1.amazonaws.com/…`.
+fn region_of(queue_url: &str) -> Option<String> {
+    let host = queue_url.split("//").nth(1)?.split('/').next()?;
+    let region = host.strip_prefix("sqs.")?.split(".amazonaws.com").next()?;
+    (region != host && !region.contains('.')).then(|| region.to_owned())
+}
+
+/// Keeps messages invisible until it is stopped: extended again after each third of the visibility timeout.
+#[derive(Debug)]
+pub struct Heartbeat {
+    stop: CancellationToken,
+    held: Arc<Mutex<Vec<(String, Instant)>>>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Heartbeat {
+    pub fn start(sqs: Arc<Sqs>) -> Heartbeat {
+        let stop = CancellationToken::new();
+        let held = Arc::<Mutex<Vec<(String, Instant)>>>::default();
+        let task = tokio::spawn(beat(sqs, Arc::clone(&held), stop.clone()));
+        Heartbeat {
+            stop,
+            held,
+            task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    /// Keeps these messages as well.
+    pub fn hold(&self, deliveries: &[Delivery]) {
+        let now = Instant::now();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(deliveries.iter().map(|delivery| (delivery.id.clone(), now)));
+    }
+
+    /// Stops and waits for a call under way: it must not undo the release that follows.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
+
+async fn beat(sqs: Arc<Sqs>, held: Arc<Mutex<Vec<(String, Instant)>>>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(sqs.visibility / 3);
+    ticks.tick().await;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let receipts: Vec<String> = {
+            let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            let newest = sqs.receipts();
+            let extensible = held
+                .iter()
+                .filter(|(_, since)| since.elapsed() + sqs.visibility < INVISIBLE_MAX);
+            extensible
+                .filter_map(|(id, _)| newest.get(id).cloned())
+                .collect()
+        };
+        let failed = sqs.change_visibility(&receipts, sqs.visibility).await;
+        let extended = receipts.len() - failed;
+        counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name.clone(), "outcome" => "extended").increment(extended as u64);
+        counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name.clone(), "outcome" => "failed").increment(failed as u64);
+        if failed > 0 {
+            tracing::warn!(
+                source = sqs.name,
+                messages = failed,
+                "visibility could not be extended; the messages may come twice"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_url_may_tell_its_region() {
+        assert_eq!(
+            region_of("https://sqs.eu-west-1.amazonaws.com/1/q").as_deref(),
+            Some("eu-west-1")
+        );
+        assert_eq!(
+            region_of("https://sqs.cn-north-1.amazonaws.com.cn/1/q").as_deref(),
+            Some("cn-north-1")
+        );
+        assert_eq!(region_of("http://127.0.0.1:4566/0/q"), None);
+        assert_eq!(region_of("https://sqs.example.org/0/q"), None);
+    }
+}

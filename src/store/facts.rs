@@ -1,0 +1,227 @@
+//! Adding facts: looking their keys up, and copying in those that are new.
+
+use std::sync::LazyLock;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::batch::{Batch, ID_COLUMNS, NO_TIMESTAMP, NULL, Role, write_length};
+use super::connection::execute;
+use super::fault::Fault;
+use super::plan::{Table, Version};
+use crate::formats::hasoffers::fields::FIELDS;
+
+/// What the database has for a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stored {
+    pub content_hash: [u8; 16],
+    pub dispatch_timestamp: i64,
+}
+
+impl Stored {
+    pub fn rank(&self) -> (i64, [u8; 16]) {
+        (self.dispatch_timestamp, self.content_hash)
+    }
+}
+
+/// The columns that are written, without `partition_day`.
+static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    let fields = FIELDS.iter().map(|field| field.name);
+    let columns: Vec<_> = ID_COLUMNS
+        .into_iter()
+        .chain(fields)
+        .chain(["extra", "content_hash", "dispatch_timestamp"])
+        .collect();
+    columns.join(", ")
+});
+
+/// The columns that are written to a table, in the order of [`encode`].
+pub fn columns(table: Table) -> String {
+    match table {
+        Table::Events(_) => format!("{}, partition_day", *COLUMNS),
+        Table::Adjustments => COLUMNS.clone(),
+    }
+}
+
+/// How many columns stand in a [`Batch`] row.
+const ROW_COLUMNS: usize = ID_COLUMNS.len() + FIELDS.len() + 1;
+
+/// Bytes that go into one message of COPY.
+const CHUNK: usize = 256 << 10;
+
+/// For each key, in order, what a table has for it. Takes no locks.
+///
+/// `unnest … cross join lateral (… offset 0)` looks every key up by the index, also in a table without statistics.
+pub async fn look_up(
+    connection: &mut PgConnection,
+    table: Table,
+    keys: &[(&str, &str)],
+) -> Result<Vec<Option<Stored>>, Fault> {
+    let sql = format!(
+        "select k.position, e.content_hash, e.dispatch_timestamp
+         from unnest($1::text[], $2::text[]) with ordinality k (network_id, event_id, position)
+         cross join lateral (
+             select e.content_hash, e.dispatch_timestamp from {table} e
+             where e.network_id = k.network_id and e.event_id = k.event_id
+             offset 0
+         ) e",
+        table = table.name(),
+    );
+    let (networks, events): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(networks)
+        .bind(events)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| Fault::new(error, "could not look up the keys of events"))?;
+    let mut found = vec![None; keys.len()];
+    for row in rows {
+        let position: i64 = row.get(0);
+        found[position as usize - 1] = Some(stored(row.get(1), row.get(2)));
+    }
+    Ok(found)
+}
+
+pub fn stored(content_hash: &[u8], dispatch_timestamp: Option<i64>) -> Stored {
+    let mut hash = [0; 16];
+    if content_hash.len() == hash.len() {
+        hash.copy_from_slice(content_hash);
+    }
+    Stored {
+        content_hash: hash,
+        dispatch_timestamp: dispatch_timestamp.unwrap_or(NO_TIMESTAMP),
+    }
+}
+
+/// Copies rows straight into a table. Fast, and a [`Fault::Race`] if one of them is there by now.
+pub async fn copy_in(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    table: Table,
+    into: &str,
+    rows: &[Version<'_>],
+) -> Result<(), Fault> {
+    const DOING: &str = "could not copy events in";
+    let statement = format!(
+        "copy {into} ({}) from stdin (format binary)",
+        columns(table)
+    );
+    let mut copy = connection
+        .copy_in_raw(&statement)
+        .await
+        .map_err(|error| Fault::new(error, DOING))?;
+    let mut chunk = Vec::with_capacity(CHUNK + (CHUNK >> 2));
+    // Signature, flags, length of the header's extension.
+    chunk.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
+    for row in rows {
+        encode(batch, table, row, &mut chunk);
+        if chunk.len() >= CHUNK {
+            copy.send(chunk.as_slice())
+                .await
+                .map_err(|error| Fault::new(error, DOING))?;
+            chunk.clear();
+        }
+    }
+    chunk.extend_from_slice(&(-1i16).to_be_bytes());
+    copy.send(chunk.as_slice())
+        .await
+        .map_err(|error| Fault::new(error, DOING))?;
+    copy.finish()
+        .await
+        .map_err(|error| Fault::new(error, DOING))?;
+    Ok(())
+}
+
+fn encode(batch: &Batch, table: Table, version: &Version<'_>, out: &mut Vec<u8>) {
+    let day = match (table, version.fact.role) {
+        (Table::Events(_), Role::Original { partition_day }) => Some(partition_day),
+        _ => None,
+    };
+    let count = ROW_COLUMNS + 2 + usize::from(day.is_some());
+    out.extend_from_slice(&(count as i16).to_be_bytes());
+    out.extend_from_slice(batch.row(version.fact));
+    write_length(version.fact.content_hash.len(), out);
+    out.extend_from_slice(&version.fact.content_hash);
+    if version.dispatch_timestamp == NO_TIMESTAMP {
+        out.extend_from_slice(&NULL);
+    } else {
+        write_length(8, out);
+        out.extend_from_slice(&version.dispatch_timestamp.to_be_bytes());
+    }
+    if let Some(day) = day {
+        write_length(4, out);
+        out.extend_from_slice(&day.0.to_be_bytes());
+    }
+}
+
+/// Copies rows into a temporary table of this transaction; its name.
+pub async fn stage(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    table: Table,
+    rows: &[Version<'_>],
+) -> Result<String, Fault> {
+    let (like, staged) = match table {
+        Table::Events(_) => ("events", "pg_temp.staged_events"),
+        Table::Adjustments => ("adjustments", "pg_temp.staged_adjustments"),
+    };
+    let sql = format!(
+        "set local client_min_messages to warning;
+         create temporary table if not exists {name} on commit drop as select {columns} from {like} with no data;
+         truncate {staged}",
+        name = staged.trim_start_matches("pg_temp."),
+        columns = columns(table),
+    );
+    execute(connection, sql)
+        .await
+        .map_err(|error| Fault::new(error, "could not make a temporary table"))?;
+    copy_in(connection, batch, table, staged, rows).await?;
+    Ok(staged.to_owned())
+}
+
+/// Inserts the rows that are not there yet, waiting for other writers of the same keys; which of `rows` went in.
+pub async fn insert_new(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    table: Table,
+    rows: &[Version<'_>],
+) -> Result<Vec<bool>, Fault> {
+    let staged = stage(connection, batch, table, rows).await?;
+    let columns = columns(table);
+    // Without a conflict target: every unique index of the table counts.
+    let sql = format!(
+        "insert into {table} ({columns})
+         select {columns} from {staged} order by network_id, event_id
+         on conflict do nothing
+         returning network_id, event_id",
+        table = table.name(),
+    );
+    let inserted = sqlx::query(AssertSqlSafe(sql))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| Fault::new(error, "could not insert events"))?;
+    let inserted: std::collections::HashSet<(String, String)> = inserted
+        .into_iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let key = (
+                batch.network_id(row.fact).to_owned(),
+                batch.event_id(row.fact).to_owned(),
+            );
+            inserted.contains(&key)
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_columns_are_written_as_named() {
+        assert_eq!(COLUMNS.split(", ").count(), ROW_COLUMNS + 2);
+    }
+}

@@ -1,0 +1,77 @@
+//! Bringing the database to the version that this program writes.
+
+use sqlx::Connection;
+use sqlx::migrate::{MigrateError, Migrator};
+
+use super::connection::{Settings, execute, quote_identifier};
+use super::fault::{Fault, Why};
+use super::partitions::Partitions;
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// The migrations' own table.
+const TABLE: &str = "hydrant_migrations";
+
+/// Makes the schema, the tables and the days ahead, as far as they are missing. Safe while daemons run, and when two do it
+/// at once: the migrator holds an advisory lock, the only one in Hydrant.
+///
+/// # Errors
+/// The database does not answer or refuses us, or it was migrated by a newer version.
+pub async fn migrate(settings: &Settings) -> Result<(), Fault> {
+    let mut connection = settings.connect().await?;
+    let schema = quote_identifier(&settings.schema);
+    let exists: bool =
+        sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")
+            .bind(&settings.schema)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| Fault::new(error, "could not look for the schema"))?;
+    if !exists {
+        execute(
+            &mut connection,
+            format!("create schema if not exists {schema}"),
+        )
+        .await
+        .map_err(|error| Fault::new(error, "could not create the schema"))?;
+    }
+    execute(
+        &mut connection,
+        format!("set search_path to {schema}; set client_min_messages to warning"),
+    )
+    .await
+    .map_err(|error| Fault::new(error, "could not enter the schema"))?;
+    migrator().run(&mut connection).await.map_err(explain)?;
+    Partitions::new(settings.partition_by)
+        .make_ahead(&mut connection, settings)
+        .await?;
+    let _ = connection.close().await;
+    Ok(())
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
+    migrator.dangerous_set_table_name(TABLE);
+    migrator
+}
+
+fn explain(error: MigrateError) -> Fault {
+    const DOING: &str = "could not migrate the database";
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            Fault::new(error, DOING)
+        }
+        MigrateError::VersionMissing(version) => Fault::down(
+            Why::Misconfigured,
+            format!(
+                "the database has migration {version}, which only a newer version of hydrant knows"
+            ),
+        ),
+        MigrateError::VersionMismatch(version) => Fault::down(
+            Why::Misconfigured,
+            format!(
+                "migration {version} in the database is not the one of this version of hydrant"
+            ),
+        ),
+        other => Fault::down(Why::Misconfigured, format!("{DOING}: {other}")),
+    }
+}

@@ -1,0 +1,20 @@
+//! Everything that is SQL. A [`Store`] is one worker's connection and what it knows of the tables.
+//!
+//! [`batch`] is what a transaction writes, [`plan`] what is worked out before it begins, [`write`] the transaction itself
+//! in its fixed phases: originals, their conflicts, adjustments, their conflicts ([`facts`], [`conflicts`]), patches
+//! ([`patches`]), quarantine ([`quarantine`]). [`partitions`] keeps the days, [`fault`] says what an error means.
+
+pub mod batch;
+mod conflicts;
+mod connection;
+mod facts;
+pub mod fault;
+pub mod migrate;
+pub mod partitions;
+mod patches;
+mod plan;
+pub mod quarantine;
+mod write;
+
+pub use connection::{Settings, Store};
+pub use write::{Refused, Tally, Written};
