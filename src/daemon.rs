@@ -108,7 +108,8 @@ async fn work(
             sqs: Arc::new(Sqs::new(name, source).await),
             settings: source.clone(),
             breaker: (!mode.accept_bad).then(|| Mutex::new(Breaker::default())),
-            drained: mode.until_empty.then(CancellationToken::new),
+            stop: shared.stop.child_token(),
+            until_empty: mode.until_empty,
             trouble: Mutex::default(),
         };
         expect_queue(&feed).await?;
