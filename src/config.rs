@@ -401,13 +401,13 @@ impl Source {
             256 << 20,
         )?;
         within(&key("linger_ms"), self.linger_ms, 0, 10_000)?;
-        if let Some(id) = &self.network_id {
-            if id.trim().is_empty() || id.len() > 255 || id.chars().any(char::is_control) {
-                anyhow::bail!(
-                    "{} = {id:?} must have 1 to 255 bytes and no control characters",
-                    key("network_id")
-                );
-            }
+        if let Some(id) = &self.network_id
+            && (id.trim().is_empty() || id.len() > 255 || id.chars().any(char::is_control))
+        {
+            anyhow::bail!(
+                "{} = {id:?} must have 1 to 255 bytes and no control characters",
+                key("network_id")
+            );
         }
         Ok(())
     }

@@ -195,7 +195,7 @@ async fn reach_database(settings: &Settings, mode: Mode, shared: &Shared) -> any
                     Why::Unavailable
                 };
                 shared.gate.close(Pause::Store(why));
-                let wait = backoff.next();
+                let wait = backoff.wait();
                 if backoff.failures().is_power_of_two() {
                     tracing::warn!(failures = backoff.failures(), error = %fault, "the database cannot be reached; waiting for it");
                 }

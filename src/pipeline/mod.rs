@@ -82,7 +82,7 @@ impl Worker {
                     return Some(deliveries);
                 }
                 Err(error) => {
-                    let wait = backoff.next();
+                    let wait = backoff.wait();
                     // Every failure is counted; a line is written for the first of a series and then now and then.
                     if backoff.failures().is_power_of_two() {
                         tracing::warn!(source = self.feed.name(), failures = backoff.failures(), %error, "receive failed");

@@ -72,7 +72,7 @@ impl Worker {
             Fault::Data(_) => ("refused", Some(Pause::Store(Why::Unavailable))),
         };
         counter!(telemetry::STORE_FAULTS, "source" => self.source(), "fault" => label).increment(1);
-        let wait = backoff.next();
+        let wait = backoff.wait();
         // A connection that went away while nobody used it is no outage: at first a new one is tried at once.
         if backoff.failures() == 1 && pause == Some(Pause::Store(Why::Unavailable)) {
             return Ok(());
