@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod readme;
 mod repartition;
 mod support;
