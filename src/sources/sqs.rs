@@ -8,7 +8,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
     DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName,
@@ -33,6 +33,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const DELETE_ATTEMPTS: u32 = 3;
 /// From its first receive on, a message can be kept invisible for 12 hours in all.
 const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600 - 60);
+
+/// The code where it did not come to a call.
+pub const NO_CREDENTIALS: &str = "no credentials";
 
 /// One queue.
 #[derive(Debug)]
@@ -352,7 +355,7 @@ impl Sqs {
         }
         let detail = match error.message() {
             Some(message) => message.to_owned(),
-            None => DisplayErrorContext(&error).to_string(),
+            None => chain(&error),
         };
         let no_credentials =
             matches!(error, SdkError::ConstructionFailure(_)) || detail.contains("credential");
@@ -367,6 +370,11 @@ impl Sqs {
             "KmsAccessDenied",
         ];
         if no_credentials || denied.iter().any(|word| code.contains(word)) {
+            let code = if code.is_empty() {
+                NO_CREDENTIALS.to_owned()
+            } else {
+                code
+            };
             return SqsError::Denied {
                 doing,
                 code,
@@ -384,6 +392,12 @@ impl Sqs {
             detail,
         }
     }
+}
+
+/// An error with its causes. The SDK's own way of showing them adds pages of its innards, responses with headers included.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// As many entries as one batch request may have.
