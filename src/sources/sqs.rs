@@ -41,8 +41,8 @@ pub const NO_CREDENTIALS: &str = "no credentials";
 #[derive(Debug)]
 pub struct Sqs {
     name: String,
-    client: Client,
-    queue_url: String,
+    pub(super) client: Client,
+    pub(super) queue_url: String,
     wait: Duration,
     visibility: Duration,
     /// The newest receipt handle of each message that is held. A message can come again while its first copy is in work,
@@ -106,6 +106,22 @@ impl Sqs {
             queue_url: source.queue_url.clone(),
             wait,
             visibility: source.visibility_timeout(),
+            receipts: Mutex::default(),
+        }
+    }
+
+    /// Another queue of the same account and region, such as the dead-letter queue.
+    pub fn beside(&self, queue: &str) -> Sqs {
+        let above = self
+            .queue_url
+            .rsplit_once('/')
+            .map_or("", |(above, _)| above);
+        Sqs {
+            name: self.name.clone(),
+            client: self.client.clone(),
+            queue_url: format!("{above}/{queue}"),
+            wait: self.wait,
+            visibility: self.visibility,
             receipts: Mutex::default(),
         }
     }
@@ -344,7 +360,7 @@ impl Sqs {
         }
     }
 
-    fn explain<E, R>(&self, doing: &'static str, error: SdkError<E, R>) -> SqsError
+    pub(super) fn explain<E, R>(&self, doing: &'static str, error: SdkError<E, R>) -> SqsError
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
@@ -406,12 +422,12 @@ fn chunks(receipts: &[String]) -> Vec<Vec<String>> {
 }
 
 /// The reply of a call that is no long poll, if it comes in time.
-async fn within_call<T>(call: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within_call<T>(call: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(CALL_TIMEOUT, call).await.ok()
 }
 
 /// The region that a queue's URL names, as in `https://sqs.us-east-1.amazonaws.com/…`.
-fn region_of(queue_url: &str) -> Option<String> {
+pub fn region_of(queue_url: &str) -> Option<String> {
     let host = queue_url.split("//").nth(1)?.split('/').next()?;
     let region = host.strip_prefix("sqs.")?.split(".amazonaws.com").next()?;
     (region != host && !region.contains('.')).then(|| region.to_owned())
