@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::PartitionBy;
+
 /// Lands affiliate-marketing event feeds in Postgres, exactly once in effect.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
@@ -48,6 +50,10 @@ pub struct Run {
 pub struct Migrate {
     #[command(flatten)]
     pub common: Common,
+    /// Move the clicks and impressions that are there already to partitions of this kind; set database.partition_by to
+    /// the same
+    #[arg(long, value_enum)]
+    pub partition_by: Option<PartitionBy>,
 }
 
 #[derive(Debug, Args)]

@@ -42,12 +42,21 @@ pub struct Database {
 }
 
 /// How clicks and impressions are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum PartitionBy {
     /// A partition for each day.
     Day,
     /// One partition for all.
     None,
+}
+
+impl PartitionBy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PartitionBy::Day => "day",
+            PartitionBy::None => "none",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -241,8 +241,7 @@ async fn look_at_days(database: &mut Inspection, findings: &mut Findings) -> Res
                     "rows of {}; they count as they should, and such a day cannot get a partition while they are here",
                     some_of(shown)
                 ),
-                "with the daemon stopped, move the day's rows to a table of their own, make the partition, insert them into \
-                 events again",
+                "move them with `hydrant migrate --partition-by day`",
             );
         }
     }
