@@ -1,5 +1,6 @@
 //! One file for each subcommand.
 
+mod check;
 mod migrate;
 mod run;
 
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
+        Command::Check(args) => check::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
     }
 }
