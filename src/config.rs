@@ -13,6 +13,9 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::pipeline::SMALL_BODY_BYTES;
 
+/// What a body may inflate to where nothing else is set.
+pub const MAX_BODY_BYTES: usize = 64 << 20;
+
 /// Everything that can be set. Each key is explained in `config/hydrant.toml`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -179,7 +182,7 @@ mod defaults {
         120
     }
     pub fn max_body_bytes() -> usize {
-        64 << 20
+        super::MAX_BODY_BYTES
     }
     pub fn batch_events() -> usize {
         5_000
@@ -402,7 +405,7 @@ impl Source {
         )?;
         within(&key("linger_ms"), self.linger_ms, 0, 10_000)?;
         if let Some(id) = &self.network_id
-            && (id.trim().is_empty() || id.len() > 255 || id.chars().any(char::is_control))
+            && !is_network_id(id)
         {
             anyhow::bail!(
                 "{} = {id:?} must have 1 to 255 bytes and no control characters",
@@ -411,6 +414,11 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// Whether a network may be called so.
+pub fn is_network_id(id: &str) -> bool {
+    !id.trim().is_empty() && id.len() <= 255 && !id.chars().any(char::is_control)
 }
 
 fn within(key: &str, value: u64, least: u64, most: u64) -> anyhow::Result<()> {
