@@ -17,4 +17,4 @@ pub mod quarantine;
 mod write;
 
 pub use connection::{Settings, Store};
-pub use write::{Refused, Tally, Written};
+pub use write::{MASS, Refused, Tally, Written};
