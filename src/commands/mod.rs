@@ -1,7 +1,11 @@
 //! One file for each subcommand.
 
+mod decode;
 mod migrate;
+mod quarantine;
 mod run;
+
+use std::io::{self, ErrorKind};
 
 use crate::cli::Command;
 
@@ -33,5 +37,17 @@ pub async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Decode(args) => decode::run(args),
+        Command::Quarantine(action) => quarantine::run(action).await,
+    }
+}
+
+/// How writing to standard output ended. A reader that has gone away (`| head`) has seen what it wanted.
+fn printed(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+        )),
+        _ => Ok(()),
     }
 }

@@ -2,4 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod decode;
+mod quarantine;
 mod support;
