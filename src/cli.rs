@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config;
+use crate::config::{self, PartitionBy};
 
 /// Lands affiliate-marketing event feeds in Postgres, exactly once in effect.
 #[derive(Debug, Parser)]
@@ -55,6 +55,10 @@ pub struct Run {
 pub struct Migrate {
     #[command(flatten)]
     pub common: Common,
+    /// Move the clicks and impressions that are there already to partitions of this kind; set database.partition_by to
+    /// the same
+    #[arg(long, value_enum)]
+    pub partition_by: Option<PartitionBy>,
 }
 
 #[derive(Debug, Args)]

@@ -51,7 +51,7 @@ pub struct Database {
 }
 
 /// How clicks and impressions are laid out.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PartitionBy {
     /// A partition for each day.
@@ -59,6 +59,15 @@ pub enum PartitionBy {
     Day,
     /// One partition for all.
     None,
+}
+
+impl PartitionBy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PartitionBy::Day => "day",
+            PartitionBy::None => "none",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]

@@ -14,6 +14,7 @@ pub mod partitions;
 mod patches;
 mod plan;
 pub mod quarantine;
+pub mod repartition;
 mod write;
 
 pub use connection::{Settings, Store};

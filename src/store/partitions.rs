@@ -71,6 +71,11 @@ impl Partitions {
         }
     }
 
+    /// The days that have a partition of their own.
+    pub fn days(&self) -> impl Iterator<Item = Day> {
+        self.days.iter().copied()
+    }
+
     /// Reads which days there are.
     pub async fn load(
         &mut self,

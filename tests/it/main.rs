@@ -4,4 +4,5 @@
 
 mod decode;
 mod quarantine;
+mod repartition;
 mod support;
