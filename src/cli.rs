@@ -1,10 +1,12 @@
 //! The command line.
 
+pub mod quarantine;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::PartitionBy;
+use crate::config::{self, PartitionBy};
 
 /// Lands affiliate-marketing event feeds in Postgres, exactly once in effect.
 #[derive(Debug, Parser)]
@@ -22,6 +24,11 @@ pub enum Command {
     Check(Check),
     /// Bring the database to this version and make the days ahead
     Migrate(Migrate),
+    /// Show what Hydrant understands of a body, as JSON, without a database
+    Decode(Decode),
+    /// Look at what could not be stored, and send it through again
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
 }
 
 #[derive(Debug, Args)]
@@ -66,4 +73,24 @@ pub struct Check {
     /// Of the queues, look at this source's alone
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Decode {
+    /// A body as the queue gives it, or its JSON; standard input where it is - or missing
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// For an envelope and events that name none, as the source's setting
+    #[arg(long, value_name = "ID", value_parser = network_id)]
+    pub network_id: Option<String>,
+    /// Refuse a body that inflates to more
+    #[arg(long, value_name = "N", default_value_t = config::MAX_BODY_BYTES as u64,
+        value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub max_body_bytes: u64,
+}
+
+fn network_id(text: &str) -> Result<String, &'static str> {
+    config::is_network_id(text)
+        .then(|| text.to_owned())
+        .ok_or("it must have 1 to 255 bytes and no control characters")
 }

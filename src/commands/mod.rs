@@ -1,9 +1,12 @@
 //! One file for each subcommand.
 
 mod check;
+mod decode;
 mod migrate;
+mod quarantine;
 mod run;
 
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -33,9 +36,14 @@ impl Failure {
 /// The program: reads the command line, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let outcome = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(dispatch(cli.command)),
-        Err(error) => Err(Failure::Failed(anyhow::Error::new(error).context("cannot start"))),
+        Err(error) => Err(Failure::Failed(
+            anyhow::Error::new(error).context("cannot start"),
+        )),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,5 +59,17 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Decode(args) => decode::run(args),
+        Command::Quarantine(action) => quarantine::run(action).await,
+    }
+}
+
+/// How writing to standard output ended. A reader that has gone away (`| head`) has seen what it wanted.
+fn printed(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+        )),
+        _ => Ok(()),
     }
 }

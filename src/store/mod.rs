@@ -20,4 +20,4 @@ pub mod repartition;
 mod write;
 
 pub use connection::{Settings, Store};
-pub use write::{Refused, Tally, Written};
+pub use write::{MASS, Refused, Tally, Written};

@@ -58,7 +58,7 @@ enum Mode {
 }
 
 /// From this many facts on, a batch that is mostly refused is our mistake.
-const MASS: usize = 20;
+pub const MASS: usize = 20;
 
 impl Store {
     /// Writes a batch of one source: all of it is committed when this returns, but for the facts that Postgres refuses,

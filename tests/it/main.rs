@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod decode;
+mod quarantine;
 mod readme;
 mod repartition;
 mod support;

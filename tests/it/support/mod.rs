@@ -2,6 +2,7 @@
 
 mod database;
 mod postgres;
+pub mod program;
 mod tests;
 
 pub use database::{Database, database};
