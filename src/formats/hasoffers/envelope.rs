@@ -192,7 +192,9 @@ mod tests {
 
     #[test]
     fn control_fields_may_be_text_or_number() {
-        let context = |text: &str| parse(text).unwrap().context;
+        fn context(text: &str) -> Context<'_> {
+            parse(text).unwrap().context
+        }
         let both = Context {
             network_id: Some("12".into()),
             dispatch_timestamp: Some(14_395_106_601),
