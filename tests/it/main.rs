@@ -2,4 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod races;
+mod schema;
 mod support;

@@ -2,6 +2,7 @@
 
 mod database;
 mod postgres;
+pub mod store;
 mod tests;
 
 pub use database::{Database, database};
