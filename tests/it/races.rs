@@ -174,3 +174,50 @@ async fn a_day_that_another_made_in_the_meantime_is_found() {
         [format!("a|{table}"), format!("b|{table}")]
     );
 }
+
+/// A content that lost while its day was in the default partition, and then came again when the day had its own.
+#[tokio::test]
+async fn a_variant_of_a_day_that_got_a_partition_is_no_obstacle() {
+    let database = database().await;
+    let mut undivided = Store::new(settings(&database, PartitionBy::None));
+    migrate(&undivided.settings).await.unwrap();
+    let (one, other) = (date(&database, -1).await, date(&database, -2).await);
+    let delivered = |time: i64, event: Value| {
+        let mut batch = hydrant::store::batch::Batch::new(10, 1 << 20);
+        let envelope = json!({"network_id": "n", "dispatch_timestamp": time, "data": event});
+        crate::support::store::deliver(&envelope, &mut batch);
+        batch
+    };
+    let contents = [
+        delivered(1, click("a", &one)),
+        delivered(3, click("a", &other)),
+    ];
+    for content in &contents {
+        undivided.write("test", content).await.unwrap();
+    }
+    let mut divided = store(&database).await;
+    divided.write("test", &contents[1]).await.unwrap();
+    let mut better = click("a", &other);
+    better["aff_sub"] = json!("better");
+    let tally = divided
+        .write("test", &delivered(2, better))
+        .await
+        .unwrap()
+        .tally;
+    assert_eq!(
+        tally,
+        Tally {
+            variants: 1,
+            ..Tally::default()
+        }
+    );
+    let times = "select dispatch_timestamp, tableoid::regclass from events union all
+        select dispatch_timestamp, 'event_variants' from event_variants order by 1";
+    let table = day_table(&other);
+    let expected = [
+        "1|events_default".to_owned(),
+        format!("2|{table}"),
+        "3|event_variants".to_owned(),
+    ];
+    assert_eq!(database.rows(times).await, expected);
+}
