@@ -175,6 +175,45 @@ async fn a_day_that_another_made_in_the_meantime_is_found() {
     );
 }
 
+#[tokio::test]
+async fn a_day_that_was_dropped_is_made_again() {
+    let database = database().await;
+    let mut store = store(&database).await;
+    let yesterday = date(&database, -1).await;
+    written(&mut store, &[click("a", &yesterday)]).await;
+    let table = day_table(&yesterday);
+    database.rows(&format!("drop table {table}")).await;
+    assert_eq!(
+        written(&mut store, &[click("b", &yesterday)]).await,
+        stored(1)
+    );
+    assert_eq!(leaves(&database).await, [format!("b|{table}")]);
+}
+
+#[tokio::test]
+async fn a_day_that_was_detached_takes_no_rows() {
+    let database = database().await;
+    let mut store = store(&database).await;
+    let yesterday = date(&database, -1).await;
+    written(&mut store, &[click("a", &yesterday)]).await;
+    let table = day_table(&yesterday);
+    database
+        .rows(&format!("alter table events detach partition {table}"))
+        .await;
+    // The name of the day is taken.
+    assert_eq!(
+        written(&mut store, &[click("b", &yesterday)]).await,
+        stored(1)
+    );
+    assert_eq!(leaves(&database).await, ["b|events_default"]);
+    assert_eq!(
+        database
+            .rows(&format!("select event_id from {table}"))
+            .await,
+        ["a"]
+    );
+}
+
 /// A content that lost while its day was in the default partition, and then came again when the day had its own.
 #[tokio::test]
 async fn a_variant_of_a_day_that_got_a_partition_is_no_obstacle() {
