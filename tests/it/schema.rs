@@ -7,8 +7,9 @@ use hydrant::store::fault::{Fault, Why};
 use hydrant::store::migrate::migrate;
 use hydrant::store::{Settings, Store};
 use serde_json::json;
+use sqlx::raw_sql;
 
-use crate::support::store::{batch, click, date, settings};
+use crate::support::store::{WAITING, batch, click, date, settings, until};
 use crate::support::{Database, database};
 
 fn sql_type(field: &Field) -> &'static str {
@@ -155,6 +156,26 @@ async fn migrating_again_or_twice_at_once_changes_nothing() {
         );
         assert_eq!(database.rows(&sql).await, ["17"], "{schema}");
     }
+}
+
+#[tokio::test]
+async fn the_schema_may_be_made_by_another_session_at_the_same_moment() {
+    let database = database().await;
+    let mut settings = settings(&database, PartitionBy::Day);
+    settings.schema = "feeds".into();
+    let mut other = database.connect().await;
+    let sql = "begin; create schema feeds";
+    raw_sql(sql).execute(&mut other).await.unwrap();
+    let commit = async {
+        until(&database, WAITING, &["1"]).await;
+        raw_sql("commit").execute(&mut other).await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(migrate(&settings), commit);
+    migrated.unwrap();
+    assert_eq!(
+        database.rows("select count(*) from feeds.events").await,
+        ["0"]
+    );
 }
 
 #[tokio::test]
