@@ -1,12 +1,13 @@
 //! Writers that get in each other's way, and days whose partitions are not where a writer thinks.
 
 use hydrant::config::PartitionBy;
+use hydrant::store::batch::Batch;
 use hydrant::store::migrate::migrate;
 use hydrant::store::{Store, Tally};
 use serde_json::{Value, json};
 use sqlx::raw_sql;
 
-use crate::support::store::{WAITING, batch, click, date, settings, store, until};
+use crate::support::store::{WAITING, batch, click, date, deliver, settings, store, until};
 use crate::support::{Database, database};
 
 async fn written(store: &mut Store, events: &[Value]) -> Tally {
@@ -32,6 +33,14 @@ async fn leaves(database: &Database) -> Vec<String> {
     database
         .rows("select event_id, tableoid::regclass from events order by event_id")
         .await
+}
+
+/// An event in an envelope of this time.
+fn delivered(time: i64, event: Value) -> Batch {
+    let mut batch = Batch::new(usize::MAX, usize::MAX);
+    let envelope = json!({"network_id": "n", "dispatch_timestamp": time, "data": event});
+    deliver(&envelope, &mut batch);
+    batch
 }
 
 fn day_table(date: &str) -> String {
@@ -221,12 +230,6 @@ async fn a_variant_of_a_day_that_got_a_partition_is_no_obstacle() {
     let mut undivided = Store::new(settings(&database, PartitionBy::None));
     migrate(&undivided.settings).await.unwrap();
     let (one, other) = (date(&database, -1).await, date(&database, -2).await);
-    let delivered = |time: i64, event: Value| {
-        let mut batch = hydrant::store::batch::Batch::new(10, 1 << 20);
-        let envelope = json!({"network_id": "n", "dispatch_timestamp": time, "data": event});
-        crate::support::store::deliver(&envelope, &mut batch);
-        batch
-    };
     let contents = [
         delivered(1, click("a", &one)),
         delivered(3, click("a", &other)),
@@ -259,4 +262,17 @@ async fn a_variant_of_a_day_that_got_a_partition_is_no_obstacle() {
         "3|event_variants".to_owned(),
     ];
     assert_eq!(database.rows(times).await, expected);
+}
+
+/// Two contents of one adjustment, of two records: the loser's record has no ledger, so it has no patch.
+#[tokio::test]
+async fn a_record_that_lost_its_only_entry_has_no_patch() {
+    let database = database().await;
+    let mut store = store(&database).await;
+    for (time, record) in [(2, "r2"), (1, "r1")] {
+        let update = json!({"event_id": "u", "tune_event_id": record, "action": "conversion", "adjust_action": 2});
+        store.write("test", &delivered(time, update)).await.unwrap();
+    }
+    let patches = "select record_id, adjustment_count from record_patches";
+    assert_eq!(database.rows(patches).await, ["r1|1"]);
 }
