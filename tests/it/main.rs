@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod convergence;
+mod patch_lock;
+mod plans;
 mod races;
 mod schema;
 mod support;
