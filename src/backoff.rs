@@ -20,7 +20,7 @@ impl Backoff {
     }
 
     /// How long to wait now: at random between a half and the whole of a time that doubles with each failure.
-    pub fn next(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         let whole = self
             .least
             .saturating_mul(1 << self.failures.min(16))
@@ -46,13 +46,13 @@ mod tests {
     fn waits_grow_to_the_most() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         for whole in [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0] {
-            let wait = backoff.next().as_secs_f64();
+            let wait = backoff.wait().as_secs_f64();
             assert!(
                 (whole * 0.499..=whole * 1.001).contains(&wait),
                 "{wait} of {whole}"
             );
         }
         backoff.reset();
-        assert!(backoff.next() <= Duration::from_millis(100));
+        assert!(backoff.wait() <= Duration::from_millis(100));
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::PartitionBy;
+
 /// Lands affiliate-marketing event feeds in Postgres, exactly once in effect.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
@@ -16,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Receive and store until told to stop (SIGTERM or SIGINT)
     Run(Run),
+    /// Say whether the configuration, the database and the queues are fit; nothing is changed or received
+    Check(Check),
     /// Bring the database to this version and make the days ahead
     Migrate(Migrate),
 }
@@ -46,4 +50,20 @@ pub struct Run {
 pub struct Migrate {
     #[command(flatten)]
     pub common: Common,
+    /// Move the clicks and impressions that are there already to partitions of this kind; set database.partition_by to
+    /// the same
+    #[arg(long, value_enum)]
+    pub partition_by: Option<PartitionBy>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub common: Common,
+    /// Write the findings as a JSON array of objects with area, name, status, found and advice
+    #[arg(long)]
+    pub json: bool,
+    /// Of the queues, look at this source's alone
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
 }

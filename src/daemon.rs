@@ -108,7 +108,8 @@ async fn work(
             sqs: Arc::new(Sqs::new(name, source).await),
             settings: source.clone(),
             breaker: (!mode.accept_bad).then(|| Mutex::new(Breaker::default())),
-            drained: mode.until_empty.then(CancellationToken::new),
+            stop: shared.stop.child_token(),
+            until_empty: mode.until_empty,
             trouble: Mutex::default(),
         };
         expect_queue(&feed).await?;
@@ -194,7 +195,7 @@ async fn reach_database(settings: &Settings, mode: Mode, shared: &Shared) -> any
                     Why::Unavailable
                 };
                 shared.gate.close(Pause::Store(why));
-                let wait = backoff.next();
+                let wait = backoff.wait();
                 if backoff.failures().is_power_of_two() {
                     tracing::warn!(failures = backoff.failures(), error = %fault, "the database cannot be reached; waiting for it");
                 }

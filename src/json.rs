@@ -223,11 +223,12 @@ fn escaped(rest: &mut std::str::Chars<'_>) -> Option<char> {
             }
             // A pair only if a low surrogate follows; else what follows stands for itself.
             let mut ahead = rest.clone();
-            if ahead.next() == Some('\\') && ahead.next() == Some('u') {
-                if let Some(second) = hex4(&mut ahead).filter(|c| (0xDC00..0xE000).contains(c)) {
-                    *rest = ahead;
-                    return char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00));
-                }
+            if ahead.next() == Some('\\')
+                && ahead.next() == Some('u')
+                && let Some(second) = hex4(&mut ahead).filter(|c| (0xDC00..0xE000).contains(c))
+            {
+                *rest = ahead;
+                return char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00));
             }
             None
         }

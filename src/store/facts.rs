@@ -11,7 +11,6 @@ use super::fault::Fault;
 use super::partitions::Leaf;
 use super::plan::{Table, Version};
 use crate::formats::hasoffers::fields::FIELDS;
-use crate::formats::hasoffers::value::Day;
 
 /// What the database has for a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,8 +55,8 @@ const CHUNK: usize = 256 << 10;
 /// `unnest … cross join lateral (… offset 0)` looks every key up by the index, also in a table without statistics.
 ///
 /// # Errors
-/// A [`Fault::Race`] where a day is gone: dropped, or detached, and what is written to it would be in no view. Once this
-/// has looked, it stays until the transaction ends.
+/// A [`Fault::Race`] where a day was detached: what is written to it would be in no view. Once this has looked, the day
+/// stays until the transaction ends.
 pub async fn look_up(
     connection: &mut PgConnection,
     table: Table,
@@ -87,27 +86,19 @@ pub async fn look_up(
         .bind(events)
         .fetch_all(connection)
         .await
-        .map_err(
-            |error| match (table, error.as_database_error().and_then(|e| e.code())) {
-                (Table::Events(Leaf::Day(day)), Some(code)) if code == "42P01" => gone(day),
-                _ => Fault::new(error, "could not look up the keys of events"),
-            },
-        )?;
+        .map_err(|error| Fault::new(error, "could not look up the keys of events"))?;
     let mut found = vec![None; keys.len()];
     for row in rows {
         let position: i64 = row.get(0);
-        if let (0, Table::Events(Leaf::Day(day))) = (position, table) {
-            return Err(gone(day));
+        if position == 0 {
+            return Err(Fault::Race(anyhow::anyhow!(
+                "{} was detached",
+                table.name()
+            )));
         }
         found[position as usize - 1] = Some(stored(row.get(1), row.get(2)));
     }
     Ok(found)
-}
-
-fn gone(day: Day) -> Fault {
-    Fault::Race(anyhow::anyhow!(
-        "the partition of {day} was dropped or detached"
-    ))
 }
 
 pub fn stored(content_hash: &[u8], dispatch_timestamp: Option<i64>) -> Stored {

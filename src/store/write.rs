@@ -100,10 +100,13 @@ impl Store {
         Ok(())
     }
 
-    /// One part in one transaction; again with INSERT if another writer was faster.
+    /// One part in one transaction; again with INSERT if another writer was faster, or if a table is not what it was: a
+    /// day may have been dropped or moved.
     async fn write_part(&mut self, source: &str, part: &Part<'_>) -> Result<Tally, Fault> {
         match self.attempt(source, part, Mode::Copy).await {
-            Err(Fault::Race(_)) => self.attempt(source, part, Mode::Insert).await,
+            Err(Fault::Race(_) | Fault::Down(Why::Misconfigured, _)) => {
+                self.attempt(source, part, Mode::Insert).await
+            }
             outcome => outcome,
         }
     }

@@ -6,5 +6,7 @@ mod convergence;
 mod patch_lock;
 mod plans;
 mod races;
+mod readme;
+mod repartition;
 mod schema;
 mod support;

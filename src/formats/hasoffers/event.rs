@@ -355,10 +355,10 @@ fn event_day(known: &[Option<&str>; FIELDS.len()], values: &[Value<'_>]) -> Day 
         return day;
     }
     // The day of a datetime counts even where its time of day does not fit.
-    if let Some(Scalar::Text(text)) = known[DATETIME].map(json::scalar) {
-        if let Some(day) = text.value.trim_ascii().get(..10).and_then(Day::parse) {
-            return day;
-        }
+    if let Some(Scalar::Text(text)) = known[DATETIME].map(json::scalar)
+        && let Some(day) = text.value.trim_ascii().get(..10).and_then(Day::parse)
+    {
+        return day;
     }
     match values[CREATED] {
         Value::Int(seconds) => Day::of_unix_seconds(seconds).unwrap_or(Day::EPOCH),

@@ -1,0 +1,88 @@
+//! What workers share: those of the daemon, and those of one source.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use metrics::gauge;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::breaker::{Breaker, Permit};
+use crate::config::Source;
+use crate::gate::Gate;
+use crate::sources::sqs::Sqs;
+use crate::telemetry;
+
+/// What all workers of the daemon share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Receive no more.
+    pub stop: CancellationToken,
+    /// Time is up: let go of what is not stored.
+    pub give_up: CancellationToken,
+    pub gate: Gate,
+    /// Bytes for bodies above [`super::SMALL_BODY_BYTES`].
+    pub memory: Semaphore,
+}
+
+/// What the workers of one source share.
+#[derive(Debug)]
+pub struct Feed {
+    pub sqs: Arc<Sqs>,
+    pub settings: Source,
+    /// None: bad input is accepted in any quantity.
+    pub breaker: Option<Mutex<Breaker>>,
+    /// Receive no more: the daemon stops, or this queue has stayed empty.
+    pub stop: CancellationToken,
+    /// The feed ends when its queue has stayed empty.
+    pub until_empty: bool,
+    /// Why the last receive failed; None when it did not.
+    pub trouble: Mutex<Option<String>>,
+}
+
+impl Feed {
+    pub fn name(&self) -> &str {
+        self.sqs.name()
+    }
+
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Whether nothing is received because most input was bad.
+    pub fn is_mostly_bad(&self) -> bool {
+        self.breaker.as_ref().is_some_and(|breaker| {
+            breaker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_open()
+        })
+    }
+
+    pub(super) fn permit(&self) -> Permit {
+        match &self.breaker {
+            Some(breaker) => breaker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .permit(Instant::now()),
+            None => Permit::Go,
+        }
+    }
+
+    /// Takes note of bodies, true for a bad one.
+    pub(super) fn note(&self, bodies: &[bool]) {
+        let Some(breaker) = &self.breaker else { return };
+        let mut breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if breaker.note(bodies, Instant::now()) {
+            tracing::error!(
+                source = self.name(),
+                "over half of the last 200 bodies were bad: nothing more is received; the format \
+                 changed, or we are wrong. One receive a minute tries again; `run --accept-bad` \
+                 goes on regardless"
+            );
+        }
+        let open = if breaker.is_open() { 1.0 } else { 0.0 };
+        let source = self.name().to_owned();
+        gauge!(telemetry::PAUSED, "reason" => "mass_bad_input", "source" => source).set(open);
+    }
+}

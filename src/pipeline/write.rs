@@ -1,0 +1,198 @@
+//! Writing a batch until it is stored, whatever the database does meanwhile, and counting what became of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge, histogram};
+
+use super::held::Held;
+use super::{Stopped, Worker};
+use crate::backoff::Backoff;
+use crate::clock;
+use crate::formats::{Reason, Refusal, Reject, Scope};
+use crate::gate::Pause;
+use crate::store::batch::Role;
+use crate::store::fault::{Fault, Why};
+use crate::store::{Refused, Tally, Written};
+use crate::telemetry;
+
+impl Worker {
+    /// Writes the batch and empties it. However long the store is away: what is held stays invisible meanwhile.
+    pub(super) async fn flush(&mut self, held: &mut Held) -> Result<(), Stopped> {
+        if !self.batch.is_empty() {
+            let started = Instant::now();
+            let written = self.write_until_stored().await?;
+            self.count(&written.tally);
+            if !written.refused.is_empty() {
+                self.take_refused(&written.refused, held);
+                self.write_until_stored().await?;
+                self.count(&Tally::default());
+            }
+            self.batch.clear();
+            let took = started.elapsed();
+            histogram!(telemetry::TRANSACTION_SECONDS, "source" => self.source()).record(took);
+        }
+        held.stored = held.read;
+        Ok(())
+    }
+
+    async fn write_until_stored(&mut self) -> Result<Written, Stopped> {
+        let shared = Arc::clone(&self.shared);
+        let source = self.source();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        loop {
+            let outcome = tokio::select! {
+                outcome = self.store.write(&source, &self.batch) => outcome,
+                () = shared.give_up.cancelled() => {
+                    self.store.disconnect();
+                    return Err(Stopped);
+                }
+            };
+            let fault = match outcome {
+                Ok(written) => {
+                    if shared.gate.open() {
+                        tracing::info!("the store takes writes again: receiving goes on");
+                    }
+                    return Ok(written);
+                }
+                Err(fault) => fault,
+            };
+            self.bear(fault, &mut backoff).await?;
+        }
+    }
+
+    /// Waits as long as a fault of the store asks for.
+    async fn bear(&mut self, fault: Fault, backoff: &mut Backoff) -> Result<(), Stopped> {
+        let (label, pause) = match &fault {
+            Fault::Race(_) | Fault::Contention(_) => ("contention", None),
+            Fault::TooMuch(_) => ("too_much", None),
+            Fault::Down(why, _) => (why.as_str(), Some(Pause::Store(*why))),
+            Fault::MassRefusal(_) => ("mass_refusal", Some(Pause::MassRefusal)),
+            // A row of our own that cannot be written, whatever the data.
+            Fault::Data(_) => ("refused", Some(Pause::Store(Why::Unavailable))),
+        };
+        counter!(telemetry::STORE_FAULTS, "source" => self.source(), "fault" => label).increment(1);
+        let wait = backoff.wait();
+        // A connection that went away while nobody used it is no outage: at first a new one is tried at once.
+        if backoff.failures() == 1 && pause == Some(Pause::Store(Why::Unavailable)) {
+            return Ok(());
+        }
+        let source = self.feed.name();
+        match pause {
+            Some(pause) if self.shared.gate.close(pause) => tracing::error!(
+                source, reason = pause.as_str(), error = %fault,
+                "the store cannot be written: receiving stops, what is held is kept and tried again"
+            ),
+            _ if backoff.failures().is_power_of_two() => tracing::warn!(
+                source, failures = backoff.failures(), error = %fault,
+                "a transaction failed and is done again"
+            ),
+            _ => {}
+        }
+        let patience = if pause.is_some() {
+            &self.shared.stop
+        } else {
+            &self.shared.give_up
+        };
+        patience
+            .run_until_cancelled(tokio::time::sleep(wait))
+            .await
+            .ok_or(Stopped)
+    }
+
+    /// Fills the batch with the events that only Postgres refuses, as rejects with the bytes that they had.
+    fn take_refused(&mut self, refused: &[Refused], held: &Held) {
+        let rejects: Vec<Reject> = refused
+            .iter()
+            .filter_map(|refused| self.reject_of(refused, held))
+            .collect();
+        self.batch.clear();
+        for reject in rejects {
+            self.batch.reject(reject);
+        }
+    }
+
+    fn reject_of(&self, refused: &Refused, held: &Held) -> Option<Reject> {
+        let fact = self.batch.facts().get(refused.fact)?;
+        let delivery = held.deliveries.get(fact.origin.delivery)?;
+        let body = self
+            .open(delivery, self.feed.settings.max_body_bytes)
+            .ok()?;
+        let detail = format!("the database refused it with SQLSTATE {}", refused.sqlstate);
+        Some(Reject {
+            scope: Scope::Event,
+            refusal: Refusal::new(Reason::RefusedByDatabase, detail),
+            payload: body.raw_event(fact.origin.event)?.as_bytes().to_vec(),
+            message_id: delivery.id.clone(),
+            network_id: Some(self.batch.network_id(fact).to_owned()),
+            event_id: Some(self.batch.event_id(fact).to_owned()),
+            dispatch_timestamp: body.dispatch_timestamp(),
+        })
+    }
+
+    /// Counts what a committed batch came to, and says what is in quarantine.
+    fn count(&self, tally: &Tally) {
+        let source = self.source();
+        let bad_events = self
+            .batch
+            .rejects()
+            .iter()
+            .filter(|r| r.scope == Scope::Event)
+            .count();
+        for (outcome, count) in [
+            ("stored", tally.stored),
+            ("adjustment", tally.adjustments),
+            ("duplicate", tally.duplicates),
+            ("variant", tally.variants),
+            ("quarantined", bad_events as u64),
+        ] {
+            let labels = [("source", source.clone()), ("outcome", outcome.to_owned())];
+            counter!(telemetry::EVENTS, &labels).increment(count);
+        }
+        for reject in self.batch.rejects() {
+            self.say(reject);
+        }
+        if tally.variants > 0 {
+            tracing::warn!(
+                source,
+                variants = tally.variants,
+                "ids came with other contents; the losers are in event_variants"
+            );
+        }
+        counter!(telemetry::MISFITS, "source" => source.clone()).increment(self.batch.misfits);
+        counter!(telemetry::REPAIRED, "source" => source.clone()).increment(self.batch.repaired);
+        histogram!(telemetry::BATCH_EVENTS, "source" => source.clone())
+            .record(self.batch.len() as f64);
+        for (metric, adjustments) in [
+            (telemetry::EVENT_LAG, false),
+            (telemetry::ADJUSTMENT_LAG, true),
+        ] {
+            if let Some(newest) = self.newest(adjustments) {
+                let lag = clock::unix_seconds().saturating_sub(newest);
+                gauge!(metric, "source" => source.clone()).set(lag as f64);
+            }
+        }
+    }
+
+    /// One line for each thing in quarantine. Never its payload: that may be personal.
+    fn say(&self, reject: &Reject) {
+        let (scope, reason) = (reject.scope.as_str(), reject.refusal.reason.as_str());
+        let source = self.source();
+        counter!(telemetry::QUARANTINED, "source" => source.clone(), "scope" => scope, "reason" => reason)
+            .increment(1);
+        tracing::warn!(
+            source, scope, reason, detail = %reject.refusal.detail,
+            message_id = reject.message_id, network_id = reject.network_id, event_id = reject.event_id,
+            "quarantined"
+        );
+    }
+
+    /// When the newest original or adjustment of the batch happened.
+    fn newest(&self, adjustments: bool) -> Option<i64> {
+        let facts = self.batch.facts().iter();
+        facts
+            .filter(|fact| (fact.role == Role::Adjustment) == adjustments)
+            .filter_map(|fact| fact.happened)
+            .max()
+    }
+}

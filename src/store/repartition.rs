@@ -1,0 +1,209 @@
+//! Changing `partition_by` of a database that holds clicks and impressions already. Safe while daemons run: they wait for
+//! the part that is being moved, and look at the partitions again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+
+use super::connection::{Settings, execute, quote_identifier};
+use super::facts::columns;
+use super::fault::Fault;
+use super::partitions::{Leaf, Partitions};
+use super::plan::Table;
+use crate::config::PartitionBy;
+use crate::formats::hasoffers::value::Day;
+
+/// Days that are moved in one transaction: the default partition is read through once for each.
+const DAYS_AT_ONCE: usize = 31;
+/// Attempts to get hold of the tables, each of 10 s.
+const ATTEMPTS: u32 = 30;
+
+/// How many rows and days were moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub rows: u64,
+    pub days: usize,
+}
+
+/// Moves clicks and impressions to where `partition_by` wants them. What was moved before stays moved when it is
+/// interrupted; calling it again goes on.
+///
+/// # Errors
+/// The database does not answer or refuses us.
+pub async fn repartition(settings: &Settings) -> Result<Moved, Fault> {
+    let mut connection = settings.connect().await?;
+    let mut partitions = Partitions::new(settings.partition_by);
+    partitions.load(&mut connection, settings).await?;
+    let mut moved = Moved::default();
+    match settings.partition_by {
+        PartitionBy::Day => {
+            let held = days_in_default(&mut connection, settings).await?;
+            let days: Vec<Day> = partitions.missing(held.into_iter()).into_iter().collect();
+            for days in days.chunks(DAYS_AT_ONCE) {
+                moved.rows += patiently(&mut connection, &out_of_default(settings, days)).await?;
+                moved.days += days.len();
+            }
+        }
+        PartitionBy::None => {
+            for day in partitions.days() {
+                moved.rows += patiently(&mut connection, &into_default(settings, day)).await?;
+                moved.days += 1;
+            }
+        }
+    }
+    Ok(moved)
+}
+
+async fn days_in_default(
+    connection: &mut PgConnection,
+    settings: &Settings,
+) -> Result<BTreeSet<Day>, Fault> {
+    let sql = format!(
+        "select distinct partition_day - date '2000-01-01' from {}.events_default",
+        quote_identifier(&settings.schema)
+    );
+    let days: Vec<i32> = sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| Fault::new(error, "could not read the days of events_default"))?;
+    Ok(days.into_iter().map(Day).collect())
+}
+
+/// The statements of one transaction; the one at `moves` says how many rows it moved.
+struct Script {
+    before: String,
+    moves: Vec<String>,
+    after: String,
+}
+
+/// Runs a script; again when others hold the tables.
+async fn patiently(connection: &mut PgConnection, script: &Script) -> Result<u64, Fault> {
+    const DOING: &str = "could not move events between partitions";
+    let mut attempt = 1;
+    loop {
+        match run(connection, script).await {
+            Ok(rows) => return Ok(rows),
+            Err(error) => {
+                let fault = Fault::new(error, DOING);
+                execute(connection, "rollback".to_owned())
+                    .await
+                    .map_err(|e| Fault::new(e, DOING))?;
+                if !matches!(fault, Fault::Contention(_)) || attempt == ATTEMPTS {
+                    return Err(fault);
+                }
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(rand::random_range(100..1_000))).await;
+            }
+        }
+    }
+}
+
+async fn run(connection: &mut PgConnection, script: &Script) -> Result<u64, sqlx::Error> {
+    execute(connection, script.before.clone()).await?;
+    let mut rows = 0;
+    for sql in &script.moves {
+        rows += sqlx::raw_sql(AssertSqlSafe(sql.as_str()))
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
+    }
+    execute(connection, format!("{}; select 1; commit", script.after)).await?;
+    Ok(rows)
+}
+
+fn begin(settings: &Settings) -> String {
+    format!(
+        "begin isolation level read committed;
+         set local search_path to {};
+         set local lock_timeout = '10s';
+         set local statement_timeout = 0",
+        quote_identifier(&settings.schema)
+    )
+}
+
+/// From the default partition into days of their own. Writers to the default partition wait; readers do not, but for the
+/// moment of ATTACH.
+fn out_of_default(settings: &Settings, days: &[Day]) -> Script {
+    let columns = format!("{}, received_at", columns(Table::Events(Leaf::Default)));
+    let tables: Vec<(String, Day)> = days
+        .iter()
+        .map(|day| (Leaf::Day(*day).table(), *day))
+        .collect();
+    let each = |sql: &dyn Fn(&str, Day) -> String| -> String {
+        tables
+            .iter()
+            .map(|(table, day)| sql(table, *day))
+            .collect::<Vec<_>>()
+            .join(";\n")
+    };
+    let list: Vec<String> = days.iter().map(|day| format!("'{day}'")).collect();
+    Script {
+        before: format!(
+            "{};\nlock table events_default in share row exclusive mode;\n{}",
+            begin(settings),
+            each(&|table, _| format!(
+                "create table {table} (like events including defaults including comments)"
+            ))
+        ),
+        moves: tables
+            .iter()
+            .map(|(table, day)| {
+                format!(
+                    "with moved as (delete from events_default where partition_day = '{day}' returning {columns})
+                     insert into {table} ({columns}) select {columns} from moved"
+                )
+            })
+            .collect(),
+        // With the constraint, ATTACH need not read the default partition again for each day.
+        after: format!(
+            "{};\nalter table events_default add constraint moved_days check (partition_day not in ({}));\n{};
+             alter table events_default drop constraint moved_days",
+            each(&|table, _| format!(
+                "alter table {table} add constraint {table}_key unique (network_id, event_id)"
+            )),
+            list.join(", "),
+            each(&|table, day| format!(
+                "alter table events attach partition {table} for values from ('{day}') to ('{}')",
+                day.plus(1)
+            )),
+        ),
+    }
+}
+
+/// From a day of its own into the default partition, where an id is unique whatever its day: where it came with two days,
+/// the least (dispatch_timestamp, content_hash) wins, as everywhere.
+fn into_default(settings: &Settings, day: Day) -> Script {
+    let table = Leaf::Day(day).table();
+    let columns = format!("{}, received_at", columns(Table::Events(Leaf::Default)));
+    let of = |alias: &str| {
+        columns
+            .split(", ")
+            .map(|c| format!("{alias}.{c}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let latest = i64::MAX;
+    let lesser = format!(
+        "(coalesce(t.dispatch_timestamp, {latest}), t.content_hash) < (coalesce(d.dispatch_timestamp, {latest}), d.content_hash)"
+    );
+    let same_id = "d.network_id = t.network_id and d.event_id = t.event_id";
+    Script {
+        before: format!(
+            "{};\nalter table events detach partition {table};
+             insert into event_variants (role, {columns})
+                 select 'original', {ts} from {table} t join events_default d on {same_id} where not {lesser};
+             insert into event_variants (role, {columns})
+                 select 'original', {ds} from {table} t join events_default d on {same_id} where {lesser};
+             delete from events_default d using {table} t where {same_id} and {lesser}",
+            begin(settings),
+            ts = of("t"),
+            ds = of("d"),
+        ),
+        moves: vec![format!(
+            "insert into events_default ({columns}) select {columns} from {table} on conflict do nothing"
+        )],
+        after: format!("drop table {table}"),
+    }
+}
