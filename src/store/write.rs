@@ -317,9 +317,6 @@ async fn look_up(
     table: Table,
     keys: &[(String, String)],
 ) -> Result<Vec<Option<Stored>>, Fault> {
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
     let keys: Vec<(&str, &str)> = keys.iter().map(|(n, e)| (n.as_str(), e.as_str())).collect();
     facts::look_up(connection, table, &keys).await
 }

@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod convergence;
 mod decode;
+mod patch_lock;
+mod plans;
 mod quarantine;
+mod races;
 mod readme;
 mod repartition;
+mod schema;
 mod support;

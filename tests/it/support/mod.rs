@@ -3,6 +3,7 @@
 mod database;
 mod postgres;
 pub mod program;
+pub mod store;
 mod tests;
 
 pub use database::{Database, database};
