@@ -47,6 +47,19 @@ pub struct Database {
     pub statement_timeout_ms: u64,
 }
 
+impl Database {
+    /// A database with the defaults of everything else.
+    pub fn new(url: DatabaseUrl, schema: &str) -> Database {
+        Database {
+            url,
+            schema: schema.to_owned(),
+            partition_by: PartitionBy::default(),
+            lock_timeout_ms: defaults::lock_timeout_ms(),
+            statement_timeout_ms: defaults::statement_timeout_ms(),
+        }
+    }
+}
+
 /// How clicks and impressions are laid out.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -2,7 +2,7 @@
 //!
 //! [`batch`] is what a transaction writes, [`plan`] what is worked out before it begins, [`write`] the transaction itself
 //! in its fixed phases: originals, their conflicts, adjustments, their conflicts ([`facts`], [`conflicts`]), patches
-//! ([`patches`]), quarantine ([`quarantine`]). [`partitions`] keeps the days, [`fault`] says what an error means.
+//! ([`patches`]), quarantine ([`quarantine`]). [`partitions`] keeps the days, [`fault`] says what an error means. [`showcase`] is what the demo shows.
 
 pub mod batch;
 mod conflicts;
@@ -15,6 +15,7 @@ mod patches;
 mod plan;
 pub mod quarantine;
 pub mod repartition;
+pub mod showcase;
 mod write;
 
 pub use connection::{Settings, Store};
