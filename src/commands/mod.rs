@@ -1,7 +1,9 @@
 //! One file for each subcommand.
 
+mod demo;
 mod migrate;
 mod run;
+mod stand_in;
 
 use crate::cli::Command;
 
@@ -33,5 +35,7 @@ pub async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::StandIn(args) => stand_in::run(args).await,
     }
 }
