@@ -20,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Receive and store until told to stop (SIGTERM or SIGINT)
     Run(Run),
+    /// Say whether the configuration, the database and the queues are fit; nothing is changed or received
+    Check(Check),
     /// Bring the database to this version and make the days ahead
     Migrate(Migrate),
     /// Show all of it: a generated feed through the real daemon into a throw-away PostgreSQL
@@ -96,4 +98,16 @@ pub struct StandIn {
     /// A queue to begin with
     #[arg(long, value_name = "NAME", default_value = "hasoffers-firehose")]
     pub queue: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub common: Common,
+    /// Write the findings as a JSON array of objects with area, name, status, found and advice
+    #[arg(long)]
+    pub json: bool,
+    /// Of the queues, look at this source's alone
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
 }

@@ -27,7 +27,7 @@ use self::folder::Folder;
 use self::postgres::Postgres;
 use self::publication::{Publication, publication};
 use self::report::{line, say};
-use crate::config::{self, DatabaseUrl};
+use crate::config::{DatabaseUrl, PartitionBy};
 use crate::stand_in::StandIn;
 use crate::stand_in::client::{client, create_queue};
 use crate::store::{Settings, showcase};
@@ -107,7 +107,13 @@ async fn prepare(options: &Options, folder: &mut Folder) -> anyhow::Result<Datab
             (server.url(), "public", Some(server))
         }
     };
-    let settings = Settings::new(&config::Database::new(DatabaseUrl::new(&url), schema))?;
+    let settings = Settings {
+        options: DatabaseUrl::new(&url).options().context("--database")?,
+        schema: schema.to_owned(),
+        partition_by: PartitionBy::Day,
+        lock_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(30),
+    };
     match &server {
         Some(server) => {
             let words = format!(

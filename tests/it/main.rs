@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod demo;
+mod readme;
 mod repartition;
 mod support;
