@@ -2,11 +2,13 @@
 
 pub mod quarantine;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, PartitionBy};
+use crate::demo::publication::MESSAGES_MIN;
 
 /// Lands affiliate-marketing event feeds in Postgres, exactly once in effect.
 #[derive(Debug, Parser)]
@@ -29,6 +31,10 @@ pub enum Command {
     /// Look at what could not be stored, and send it through again
     #[command(subcommand)]
     Quarantine(quarantine::Quarantine),
+    /// Show all of it: a generated feed through the real daemon into a throw-away PostgreSQL
+    Demo(Demo),
+    /// Serve a local stand-in for Amazon SQS, to try things with
+    StandIn(StandIn),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +67,44 @@ pub struct Migrate {
     /// the same
     #[arg(long, value_enum)]
     pub partition_by: Option<PartitionBy>,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// How many messages to publish, of some 40 events each
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = messages)]
+    pub messages: usize,
+    /// The same seed gives the same feed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Use this database, in a schema hydrant_demo of its own, instead of a throw-away one
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
+    /// Leave the database behind, and say how to remove it
+    #[arg(long)]
+    pub keep: bool,
+}
+
+fn messages(text: &str) -> Result<usize, String> {
+    let allowed = MESSAGES_MIN..=100_000;
+    match text.parse() {
+        Ok(messages) if allowed.contains(&messages) => Ok(messages),
+        _ => Err(format!(
+            "must be from {} to {}",
+            allowed.start(),
+            allowed.end()
+        )),
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct StandIn {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9324")]
+    pub listen: SocketAddr,
+    /// A queue to begin with
+    #[arg(long, value_name = "NAME", default_value = "hasoffers-firehose")]
+    pub queue: String,
 }
 
 #[derive(Debug, Args)]

@@ -2,9 +2,11 @@
 
 mod check;
 mod decode;
+mod demo;
 mod migrate;
 mod quarantine;
 mod run;
+mod stand_in;
 
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -61,6 +63,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Migrate(args) => migrate::run(args).await,
         Command::Decode(args) => decode::run(args),
         Command::Quarantine(action) => quarantine::run(action).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::StandIn(args) => stand_in::run(args).await,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod convergence;
 mod decode;
+mod demo;
 mod patch_lock;
 mod plans;
 mod quarantine;
