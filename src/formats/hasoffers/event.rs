@@ -47,6 +47,8 @@ pub enum Kind {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Context<'a> {
     pub network_id: Option<Cow<'a, str>>,
+    /// Of the source: for events that have no network from anywhere else.
+    pub source_network_id: Option<Cow<'a, str>>,
     pub dispatch_timestamp: Option<i64>,
 }
 
@@ -94,10 +96,17 @@ pub struct BadEvent {
 pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<BadEvent>> {
     let mut bad = BadEvent {
         refusal: Refusal::new(Reason::NotAnObject, "the event is not a JSON object"),
-        network_id: context.network_id.as_deref().map(str::to_owned),
+        network_id: None,
         event_id: None,
     };
+    let known = |own: Option<Cow<'a, str>>| {
+        let network_id = context.network_id.clone().or(own);
+        network_id
+            .or(context.source_network_id.clone())
+            .map(Cow::into_owned)
+    };
     if !raw.starts_with('{') {
+        bad.network_id = known(None);
         return Err(Box::new(bad));
     }
     let members = Members::of(raw);
@@ -106,8 +115,10 @@ pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<B
         .as_ref()
         .ok()
         .and_then(|id| id.as_deref().map(str::to_owned));
+    let own = members.network_id;
     understand(members, event_id, context).map_err(|refusal| {
         bad.refusal = refusal;
+        bad.network_id = known(parse_id(own).ok().flatten());
         Box::new(bad)
     })
 }
@@ -273,10 +284,12 @@ impl<'a> Members<'a> {
             )),
             (Some(own), _) => Ok(own),
             (None, Some(envelope)) => Ok(envelope.clone()),
-            (None, None) => Err(Refusal::new(
-                Reason::NetworkMissing,
-                "no network_id in the event, its envelope or the source",
-            )),
+            (None, None) => context.source_network_id.clone().ok_or_else(|| {
+                Refusal::new(
+                    Reason::NetworkMissing,
+                    "no network_id in the event, its envelope or the source",
+                )
+            }),
         }
     }
 
