@@ -11,6 +11,9 @@ use crate::json::{self, Scalar, TooDeep};
 
 /// Levels of arrays and objects that an event may have, itself included.
 const DEPTH_MAX: usize = 32;
+/// Bytes of `extra`. Postgres' jsonb takes no array of 2^24 elements or more, and says so with an error that could mean
+/// anything; so little text cannot hold them.
+const EXTRA_LENGTH_MAX: usize = 16 << 20;
 /// Bytes of an id.
 const ID_LENGTH_MAX: usize = 255;
 
@@ -172,6 +175,15 @@ fn understand<'a>(
             format!("nested deeper than {DEPTH_MAX} levels"),
         )
     })?;
+    if extra
+        .as_ref()
+        .is_some_and(|extra| extra.len() > EXTRA_LENGTH_MAX)
+    {
+        return Err(Refusal::new(
+            Reason::TooLarge,
+            format!("its fields without a column take more than {EXTRA_LENGTH_MAX} bytes"),
+        ));
+    }
     Ok(Event {
         network_id,
         event_id,
