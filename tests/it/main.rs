@@ -2,5 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
+mod cli;
+mod faults;
+mod large_bodies;
+mod refusals;
 mod repartition;
+mod spellings;
+mod starting;
+mod stopping;
 mod support;
