@@ -6,6 +6,7 @@ COPY Cargo.toml Cargo.lock README.md ./
 COPY src ./src
 COPY migrations ./migrations
 COPY config ./config
+COPY tests ./tests
 RUN cargo build --release --locked && strip target/release/hydrant
 
 FROM debian:bookworm-slim

@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Receive and store until told to stop (SIGTERM or SIGINT)
     Run(Run),
+    /// Say whether the configuration, the database and the queues are fit; nothing is changed or received
+    Check(Check),
     /// Bring the database to this version and make the days ahead
     Migrate(Migrate),
 }
@@ -52,4 +54,16 @@ pub struct Migrate {
     /// the same
     #[arg(long, value_enum)]
     pub partition_by: Option<PartitionBy>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub common: Common,
+    /// Write the findings as a JSON array of objects with area, name, status, found and advice
+    #[arg(long)]
+    pub json: bool,
+    /// Of the queues, look at this source's alone
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
 }

@@ -1,10 +1,12 @@
 //! Logs, and every metric: its name, its labels and what it means.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Log, LogFormat};
 
@@ -51,12 +53,7 @@ const EVENTS_BUCKETS: [f64; 9] = [
 /// # Errors
 /// `level` is no filter.
 pub fn start_logs(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&log.level).map_err(|error| {
-        anyhow::anyhow!(
-            "log.level = {:?} is no filter such as info or info,hydrant=debug: {error}",
-            log.level
-        )
-    })?;
+    let filter = filter(&log.level).map_err(|why| anyhow::anyhow!("log.level {why}"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -65,6 +62,24 @@ pub fn start_logs(log: &Log) -> anyhow::Result<()> {
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// What `log.level` lets through.
+///
+/// # Errors
+/// What the level must be. A bare word that is no level is refused: to the filter it would be the name of a target, and
+/// everything else would go silent.
+pub fn filter(level: &str) -> Result<EnvFilter, String> {
+    const ALLOWED: &str =
+        "must be off, error, warn, info, debug or trace, or a filter such as info,hydrant=debug";
+    let is_part =
+        |part: &str| part.contains(['=', '[']) || LevelFilter::from_str(part.trim()).is_ok();
+    if !level.split(',').all(is_part) {
+        return Err(ALLOWED.to_owned());
+    }
+    EnvFilter::builder()
+        .parse(level)
+        .map_err(|error| format!("{ALLOWED}: {error}"))
 }
 
 /// Starts counting; what `/metrics` shows is rendered by the handle.

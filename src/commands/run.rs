@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
@@ -13,11 +13,7 @@ use crate::{config, telemetry};
 
 pub async fn run(args: Run) -> Result<(), Failure> {
     let config = config::load(args.common.config.as_deref()).map_err(Failure::Usage)?;
-    if config.source.is_empty() {
-        return Err(Failure::Usage(anyhow!(
-            "there is no source: add a table such as [source.hasoffers] to the configuration"
-        )));
-    }
+    config.expect_sources().map_err(Failure::Usage)?;
     telemetry::start_logs(&config.log).map_err(Failure::Usage)?;
     let metrics = telemetry::start_metrics()?;
     let mode = Mode {

@@ -1,6 +1,7 @@
 //! Sources hand over deliveries and take them back: acknowledged, or released undone.
 
 pub mod sqs;
+pub mod sqs_inspect;
 
 /// One message as a source gave it.
 #[derive(Clone, Debug)]

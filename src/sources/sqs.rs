@@ -8,7 +8,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
     DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName,
@@ -34,12 +34,15 @@ const DELETE_ATTEMPTS: u32 = 3;
 /// From its first receive on, a message can be kept invisible for 12 hours in all.
 const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600 - 60);
 
+/// The code where it did not come to a call.
+pub const NO_CREDENTIALS: &str = "no credentials";
+
 /// One queue.
 #[derive(Debug)]
 pub struct Sqs {
     name: String,
-    client: Client,
-    queue_url: String,
+    pub(super) client: Client,
+    pub(super) queue_url: String,
     wait: Duration,
     visibility: Duration,
     /// The newest receipt handle of each message that is held. A message can come again while its first copy is in work,
@@ -103,6 +106,22 @@ impl Sqs {
             queue_url: source.queue_url.clone(),
             wait,
             visibility: source.visibility_timeout(),
+            receipts: Mutex::default(),
+        }
+    }
+
+    /// Another queue of the same account and region, such as the dead-letter queue.
+    pub fn beside(&self, queue: &str) -> Sqs {
+        let above = self
+            .queue_url
+            .rsplit_once('/')
+            .map_or("", |(above, _)| above);
+        Sqs {
+            name: self.name.clone(),
+            client: self.client.clone(),
+            queue_url: format!("{above}/{queue}"),
+            wait: self.wait,
+            visibility: self.visibility,
             receipts: Mutex::default(),
         }
     }
@@ -341,7 +360,7 @@ impl Sqs {
         }
     }
 
-    fn explain<E, R>(&self, doing: &'static str, error: SdkError<E, R>) -> SqsError
+    pub(super) fn explain<E, R>(&self, doing: &'static str, error: SdkError<E, R>) -> SqsError
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
@@ -352,7 +371,7 @@ impl Sqs {
         }
         let detail = match error.message() {
             Some(message) => message.to_owned(),
-            None => DisplayErrorContext(&error).to_string(),
+            None => chain(&error),
         };
         let no_credentials =
             matches!(error, SdkError::ConstructionFailure(_)) || detail.contains("credential");
@@ -367,6 +386,11 @@ impl Sqs {
             "KmsAccessDenied",
         ];
         if no_credentials || denied.iter().any(|word| code.contains(word)) {
+            let code = if code.is_empty() {
+                NO_CREDENTIALS.to_owned()
+            } else {
+                code
+            };
             return SqsError::Denied {
                 doing,
                 code,
@@ -386,18 +410,24 @@ impl Sqs {
     }
 }
 
+/// An error with its causes. The SDK's own way of showing them adds pages of its innards, responses with headers included.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// As many entries as one batch request may have.
 fn chunks(receipts: &[String]) -> Vec<Vec<String>> {
     receipts.chunks(BATCH_MAX).map(<[String]>::to_vec).collect()
 }
 
 /// The reply of a call that is no long poll, if it comes in time.
-async fn within_call<T>(call: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within_call<T>(call: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(CALL_TIMEOUT, call).await.ok()
 }
 
 /// The region that a queue's URL names, as in `https://sqs.us-east-1.amazonaws.com/…`.
-fn region_of(queue_url: &str) -> Option<String> {
+pub fn region_of(queue_url: &str) -> Option<String> {
     let host = queue_url.split("//").nth(1)?.split('/').next()?;
     let region = host.strip_prefix("sqs.")?.split(".amazonaws.com").next()?;
     (region != host && !region.contains('.')).then(|| region.to_owned())

@@ -1,6 +1,7 @@
 //! One worker's connection to Postgres. There is no pool on this path: a pool can hand out a connection with a transaction
 //! left open by a cancelled `begin`.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -11,13 +12,23 @@ use super::partitions::Partitions;
 use crate::config::{Database, PartitionBy};
 
 /// How to reach the database and how long to wait for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     pub options: PgConnectOptions,
     pub schema: String,
     pub partition_by: PartitionBy,
     pub lock_timeout: Duration,
     pub statement_timeout: Duration,
+}
+
+/// Without the options: theirs would show the password.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("schema", &self.schema)
+            .field("partition_by", &self.partition_by)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Longest wait for a connection.
@@ -176,4 +187,26 @@ pub(super) async fn execute(connection: &mut PgConnection, sql: String) -> Resul
         .execute(connection)
         .await
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DatabaseUrl;
+
+    #[test]
+    fn the_password_is_in_no_debug_output() {
+        let settings = Settings::new(&Database {
+            url: DatabaseUrl::new("postgres://u:geheim@localhost/d"),
+            schema: "public".into(),
+            partition_by: PartitionBy::Day,
+            lock_timeout_ms: 1,
+            statement_timeout_ms: 1,
+        });
+        let shown = format!("{:?}", Store::new(settings.unwrap()));
+        assert!(
+            shown.contains("public") && !shown.contains("geheim"),
+            "{shown}"
+        );
+    }
 }

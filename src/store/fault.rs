@@ -105,6 +105,7 @@ fn wrap(error: sqlx::Error, doing: &'static str) -> anyhow::Error {
             let state = database.code().unwrap_or_default().into_owned();
             anyhow::anyhow!("{doing}: {} (SQLSTATE {state})", database.message())
         }
-        None => anyhow::Error::new(error).context(doing),
+        // Its causes are in its own words already.
+        None => anyhow::anyhow!("{doing}: {error}"),
     }
 }

@@ -1,5 +1,7 @@
 //! Bringing the database to the version that this program writes.
 
+use std::collections::BTreeMap;
+
 use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
 
@@ -10,7 +12,7 @@ use super::partitions::Partitions;
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// The migrations' own table.
-const TABLE: &str = "hydrant_migrations";
+pub(super) const TABLE: &str = "hydrant_migrations";
 
 /// Makes the schema, the tables and the days ahead, as far as they are missing. Safe while daemons run, and when two do it
 /// at once: the migrator holds an advisory lock, the only one in Hydrant.
@@ -52,6 +54,14 @@ fn migrator() -> Migrator {
     let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
     migrator.dangerous_set_table_name(TABLE);
     migrator
+}
+
+/// The migrations of this version, each with the checksum of its text.
+pub(super) fn checksums() -> BTreeMap<i64, Vec<u8>> {
+    MIGRATOR
+        .iter()
+        .map(|migration| (migration.version, migration.checksum.to_vec()))
+        .collect()
 }
 
 fn explain(error: MigrateError) -> Fault {

@@ -2,13 +2,15 @@
 //!
 //! [`batch`] is what a transaction writes, [`plan`] what is worked out before it begins, [`write`] the transaction itself
 //! in its fixed phases: originals, their conflicts, adjustments, their conflicts ([`facts`], [`conflicts`]), patches
-//! ([`patches`]), quarantine ([`quarantine`]). [`partitions`] keeps the days, [`fault`] says what an error means.
+//! ([`patches`]), quarantine ([`quarantine`]). [`partitions`] keeps the days, [`fault`] says what an error means,
+//! [`inspect`] is what `hydrant check` asks.
 
 pub mod batch;
 mod conflicts;
 mod connection;
 mod facts;
 pub mod fault;
+pub mod inspect;
 pub mod migrate;
 pub mod partitions;
 mod patches;

@@ -14,7 +14,7 @@ use crate::formats::hasoffers::value::Day;
 /// Days that are made before they come.
 pub const DAYS_AHEAD: i32 = 14;
 /// How old a day may be for its first event to make it. Older ones stay in the default partition.
-const DAYS_BACK: i32 = 400;
+pub(super) const DAYS_BACK: i32 = 400;
 /// Readers of `events` hold a lock that ATTACH waits for; this long, and then again.
 const LOCK_TIMEOUT_MS: u32 = 1_000;
 const ATTEMPTS: u32 = 10;
@@ -230,7 +230,7 @@ fn day_of(table: &str) -> Option<Day> {
     ))
 }
 
-fn today() -> Day {
+pub(super) fn today() -> Day {
     let seconds = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |elapsed| elapsed.as_secs());

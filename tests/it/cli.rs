@@ -91,8 +91,14 @@ async fn migrate_twice_is_migrate_once() {
 fn a_wrong_configuration_is_explained() {
     let whole = format!("{DATABASE}{SOURCE}");
     let with = |line: &str| format!("{line}\n{whole}");
-    let rows: [(&str, &str, &[&str]); 12] = [
+    let rows: [(&str, &str, &[&str]); 14] = [
         ("no file", "", &["no configuration file at", "hydrant.toml"]),
+        ("no TOML", "[database\nurl =", &["hydrant.toml, line 1"]),
+        (
+            "no TOML around a secret",
+            "[database]\nurl = \"postgres://someone:hunter2@host/",
+            &["hydrant.toml, line 2"],
+        ),
         ("no source", DATABASE, &["source"]),
         ("no database", SOURCE, &["database"]),
         (
@@ -170,15 +176,18 @@ fn the_environment_overrides_the_file() {
     );
     assert_eq!(output.status.code(), Some(2));
     let said = sentence(&output);
-    assert!(said.contains("source.feed.workers = 300"), "{said}");
+    assert!(
+        said.contains("source.feed.workers") && said.contains("300"),
+        "{said}"
+    );
     let output = end(&["run"], &whole, &[("HYDRANT__SOURCE__FEED__WORKER", "3")]);
     assert_eq!(output.status.code(), Some(2));
     let said = sentence(&output);
     assert!(
-        said.contains("environment") && said.contains("worker"),
+        said.contains("HYDRANT__SOURCE__FEED__WORKER sets"),
         "{said}"
     );
-    // DATABASE_URL is for that one key, and the file's wins.
+    // DATABASE_URL is for that one key.
     let output = end(
         &["migrate"],
         SOURCE,

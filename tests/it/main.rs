@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod faults;
 mod large_bodies;
+mod readme;
 mod refusals;
 mod repartition;
 mod spellings;

@@ -1,0 +1,118 @@
+//! What `hydrant check` asks a queue. Nothing is received, deleted or changed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_sqs::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::error::BoxError;
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, QueueAttributeName,
+};
+use aws_smithy_types::date_time::Format;
+
+use super::sqs::{Sqs, SqsError, within_call};
+use crate::clock;
+
+/// A receipt handle of no message: SQS refuses it, but only to those who have the right.
+const NO_RECEIPT: &str = "hydrant-check";
+
+pub type Attributes = HashMap<QueueAttributeName, String>;
+
+impl Sqs {
+    /// All attributes, and by how many seconds our clock is ahead of the server's, where its answer tells. A refusal
+    /// tells, too: it may be a refusal because of the clock.
+    pub async fn all_attributes(&self) -> (Result<Attributes, SqsError>, Option<i64>) {
+        let ahead = Ahead::default();
+        let request = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.queue_url)
+            .attribute_names(QueueAttributeName::All)
+            .customize()
+            .interceptor(ahead.clone());
+        let doing = "read the queue's attributes";
+        let attributes = match within_call(request.send()).await {
+            Some(Ok(reply)) => Ok(reply.attributes.unwrap_or_default()),
+            Some(Err(error)) => Err(self.explain(doing, error)),
+            None => Err(no_answer(doing)),
+        };
+        let ahead = *ahead.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (attributes, ahead)
+    }
+
+    /// Whether we may delete messages, by deleting none.
+    ///
+    /// # Errors
+    /// We may not, or SQS does not answer.
+    pub async fn try_delete(&self) -> Result<(), SqsError> {
+        let entry = DeleteMessageBatchRequestEntry::builder()
+            .id("0")
+            .receipt_handle(NO_RECEIPT);
+        let request = self
+            .client
+            .delete_message_batch()
+            .queue_url(&self.queue_url)
+            .set_entries(entry.build().ok().map(|entry| vec![entry]));
+        let doing = "delete messages";
+        match within_call(request.send()).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(self.explain(doing, error)),
+            None => Err(no_answer(doing)),
+        }
+    }
+
+    /// Whether we may change how long messages are hidden, by changing none.
+    ///
+    /// # Errors
+    /// We may not, or SQS does not answer.
+    pub async fn try_change_visibility(&self) -> Result<(), SqsError> {
+        let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+            .id("0")
+            .receipt_handle(NO_RECEIPT)
+            .visibility_timeout(0);
+        let request = self
+            .client
+            .change_message_visibility_batch()
+            .queue_url(&self.queue_url)
+            .set_entries(entry.build().ok().map(|entry| vec![entry]));
+        let doing = "change the visibility of messages";
+        match within_call(request.send()).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(self.explain(doing, error)),
+            None => Err(no_answer(doing)),
+        }
+    }
+}
+
+fn no_answer(doing: &'static str) -> SqsError {
+    SqsError::Failed {
+        doing,
+        code: "timeout".to_owned(),
+        detail: "no answer in 10 s".to_owned(),
+    }
+}
+
+/// Compares our clock with the date of an answer.
+#[derive(Clone, Debug, Default)]
+struct Ahead(Arc<Mutex<Option<i64>>>);
+
+impl Intercept for Ahead {
+    fn name(&self) -> &'static str {
+        "Ahead"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let date =
+            date.and_then(|date| aws_smithy_types::DateTime::from_str(date, Format::HttpDate).ok());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            date.map(|date| clock::unix_seconds() - date.secs());
+        Ok(())
+    }
+}
