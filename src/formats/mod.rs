@@ -14,12 +14,12 @@ pub enum Reason {
     NotGzip,
     GzipTruncated,
     GzipCorrupt,
-    TooLarge,
     NotUtf8,
     NotJson,
     UnsupportedClass,
     DataShape,
     // Of a body or of an event.
+    TooLarge,
     NotAnObject,
     NetworkId,
     // Of an event.

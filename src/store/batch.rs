@@ -122,9 +122,12 @@ impl Batch {
         self.rows.len() + self.reject_bytes
     }
 
-    /// Empties it; the memory is kept for the next.
+    /// Empties it. The memory is kept for the next, but for that of an event beyond all measure.
     pub fn clear(&mut self) {
         self.rows.clear();
+        self.rows.shrink_to(self.max_bytes * 2);
+        self.scratch.clear();
+        self.scratch.shrink_to(self.max_bytes);
         self.facts.clear();
         self.rejects.clear();
         self.reject_bytes = 0;

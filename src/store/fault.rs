@@ -47,8 +47,10 @@ impl Fault {
             return Fault::Down(Why::Unavailable, wrap(error, doing));
         };
         match state.as_str() {
-            // A COPY that met another writer's row; a partition that came or went. No constraint of ours judges values.
-            "23505" | "23514" => Fault::Race(wrap(error, doing)),
+            // A COPY that met another writer's row.
+            "23505" => Fault::Race(wrap(error, doing)),
+            // A partition that came or went. A CHECK has a name: none is ours, but the database's owner may have one.
+            "23514" if constraint(&error).is_none() => Fault::Race(wrap(error, doing)),
             "25006" => Fault::Down(Why::ReadOnly, wrap(error, doing)),
             "55P03" => Fault::Contention(wrap(error, doing)),
             "57014" | "53200" => Fault::TooMuch(wrap(error, doing)),
@@ -83,6 +85,10 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+fn constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error()?.constraint()
+}
 
 /// The SQLSTATE, where the server answered at all.
 fn sqlstate(error: &sqlx::Error) -> Option<String> {

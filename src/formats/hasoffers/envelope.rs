@@ -56,6 +56,7 @@ pub fn parse(text: &str) -> Result<Envelope<'_>, Refusal> {
     let context = Context {
         network_id,
         dispatch_timestamp: dispatch_timestamp.and_then(timestamp),
+        ..Context::default()
     };
     let data_raw = data_raw.ok_or_else(|| Refusal::new(Reason::DataShape, "data is missing"))?;
     Ok(Envelope {
@@ -198,6 +199,7 @@ mod tests {
         let both = Context {
             network_id: Some("12".into()),
             dispatch_timestamp: Some(14_395_106_601),
+            ..Context::default()
         };
         assert_eq!(
             context(r#"{"network_id":12,"dispatch_timestamp":14395106601,"data":[]}"#),

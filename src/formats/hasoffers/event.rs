@@ -11,6 +11,9 @@ use crate::json::{self, Scalar, TooDeep};
 
 /// Levels of arrays and objects that an event may have, itself included.
 const DEPTH_MAX: usize = 32;
+/// Bytes of `extra`. Postgres' jsonb takes no array of 2^24 elements or more, and says so with an error that could mean
+/// anything; so little text cannot hold them.
+const EXTRA_LENGTH_MAX: usize = 16 << 20;
 /// Bytes of an id.
 const ID_LENGTH_MAX: usize = 255;
 
@@ -47,6 +50,8 @@ pub enum Kind {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Context<'a> {
     pub network_id: Option<Cow<'a, str>>,
+    /// Of the source: for events that have no network from anywhere else.
+    pub source_network_id: Option<Cow<'a, str>>,
     pub dispatch_timestamp: Option<i64>,
 }
 
@@ -94,10 +99,17 @@ pub struct BadEvent {
 pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<BadEvent>> {
     let mut bad = BadEvent {
         refusal: Refusal::new(Reason::NotAnObject, "the event is not a JSON object"),
-        network_id: context.network_id.as_deref().map(str::to_owned),
+        network_id: None,
         event_id: None,
     };
+    let known = |own: Option<Cow<'a, str>>| {
+        let network_id = context.network_id.clone().or(own);
+        network_id
+            .or(context.source_network_id.clone())
+            .map(Cow::into_owned)
+    };
     if !raw.starts_with('{') {
+        bad.network_id = known(None);
         return Err(Box::new(bad));
     }
     let members = Members::of(raw);
@@ -110,8 +122,10 @@ pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<B
         .as_ref()
         .ok()
         .and_then(|id| id.as_deref().map(str::to_owned));
+    let own = members.network_id;
     understand(members, event_id, context).map_err(|refusal| {
         bad.refusal = refusal;
+        bad.network_id = known(parse_id(own).ok().flatten());
         Box::new(bad)
     })
 }
@@ -165,6 +179,15 @@ fn understand<'a>(
             format!("nested deeper than {DEPTH_MAX} levels"),
         )
     })?;
+    if extra
+        .as_ref()
+        .is_some_and(|extra| extra.len() > EXTRA_LENGTH_MAX)
+    {
+        return Err(Refusal::new(
+            Reason::TooLarge,
+            format!("its fields without a column take more than {EXTRA_LENGTH_MAX} bytes"),
+        ));
+    }
     Ok(Event {
         network_id,
         event_id,
@@ -277,10 +300,12 @@ impl<'a> Members<'a> {
             )),
             (Some(own), _) => Ok(own),
             (None, Some(envelope)) => Ok(envelope.clone()),
-            (None, None) => Err(Refusal::new(
-                Reason::NetworkMissing,
-                "no network_id in the event, its envelope or the source",
-            )),
+            (None, None) => context.source_network_id.clone().ok_or_else(|| {
+                Refusal::new(
+                    Reason::NetworkMissing,
+                    "no network_id in the event, its envelope or the source",
+                )
+            }),
         }
     }
 

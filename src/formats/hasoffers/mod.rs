@@ -28,6 +28,7 @@ pub struct Body {
     end: usize,
     shape: Shape,
     network_id: Option<String>,
+    source_network_id: Option<String>,
     dispatch_timestamp: Option<i64>,
     pub trailing_bytes: usize,
     /// Events taken so far.
@@ -58,11 +59,7 @@ impl Body {
     pub fn of(opened: Opened, network_id: Option<&str>) -> Result<Body, Refusal> {
         let Envelope { context, data } = envelope::parse(&opened.text)?;
         let dispatch_timestamp = context.dispatch_timestamp;
-        let network_id = context
-            .network_id
-            .as_deref()
-            .map(str::to_owned)
-            .or_else(|| network_id.map(str::to_owned));
+        let envelope_network_id = context.network_id.map(Cow::into_owned);
         let (text, (next, end, shape)) = match data {
             Data::Packed(inner) => {
                 let place = match envelope::data(envelope::validate(&inner)?)? {
@@ -83,7 +80,8 @@ impl Body {
             next,
             end,
             shape,
-            network_id,
+            network_id: envelope_network_id,
+            source_network_id: network_id.map(str::to_owned),
             dispatch_timestamp,
             trailing_bytes: opened.trailing_bytes,
             events: 0,
@@ -119,6 +117,7 @@ impl Body {
         };
         let context = Context {
             network_id: self.network_id.as_deref().map(Cow::Borrowed),
+            source_network_id: self.source_network_id.as_deref().map(Cow::Borrowed),
             dispatch_timestamp: self.dispatch_timestamp,
         };
         let event = event::parse(raw, &context);

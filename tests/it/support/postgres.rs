@@ -255,7 +255,7 @@ fn uid_of_postgres() -> u32 {
 
 /// A port below those that outgoing connections use: a client that retries while the server is
 /// stopped could otherwise be given the server's port, and even connect to itself.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
