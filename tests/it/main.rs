@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod check;
+mod configuration;
 mod repartition;
 mod support;
