@@ -4,7 +4,11 @@ mod check;
 mod migrate;
 mod run;
 
-use crate::cli::Command;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
 
 /// How a command ended without success.
 #[derive(Debug, thiserror::Error)]
@@ -26,11 +30,28 @@ impl Failure {
     }
 }
 
-/// Runs a command to its end.
-///
-/// # Errors
-/// It could not be done.
-pub async fn dispatch(command: Command) -> Result<(), Failure> {
+/// The program: reads the command line, runs the command, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(dispatch(cli.command)),
+        Err(error) => Err(Failure::Failed(
+            anyhow::Error::new(error).context("cannot start"),
+        )),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("hydrant: {failure}");
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => check::run(args).await,

@@ -4,5 +4,6 @@
 
 mod check;
 mod configuration;
+mod readme;
 mod repartition;
 mod support;

@@ -8,7 +8,7 @@ use hydrant::store::{Settings, Store, migrate::migrate};
 
 use crate::support::{Database, database};
 
-fn settings(db: &Database, partition_by: PartitionBy) -> Settings {
+pub fn settings(db: &Database, partition_by: PartitionBy) -> Settings {
     Settings {
         options: db.url.parse().unwrap(),
         schema: "public".to_owned(),
@@ -18,9 +18,11 @@ fn settings(db: &Database, partition_by: PartitionBy) -> Settings {
     }
 }
 
-async fn write(settings: &Settings, dispatched: i64, events: &str) {
-    let body =
-        format!(r#"{{"network_id":"n","dispatch_timestamp":{dispatched},"data":[{events}]}}"#);
+/// Stores events of a network as one envelope.
+pub async fn write(settings: &Settings, network_id: &str, dispatched: i64, events: &str) {
+    let body = format!(
+        r#"{{"network_id":"{network_id}","dispatch_timestamp":{dispatched},"data":[{events}]}}"#
+    );
     let mut batch = Batch::new(1_000, 1 << 20);
     let mut body = Body::open(body.as_bytes(), 1 << 20, None).unwrap();
     assert!(body.read_into(&mut batch, 0, "m"));
@@ -53,7 +55,7 @@ async fn clicks_move_into_days_and_back() {
         click("old", "1999-01-01"),
         conversion.to_owned(),
     ];
-    write(&none, 1, &events.join(",")).await;
+    write(&none, "n", 1, &events.join(",")).await;
     let (day_of_today, day_of_yesterday) = (today.replace('-', ""), yesterday.replace('-', ""));
     assert_eq!(
         db.rows(LEAVES).await,
@@ -65,7 +67,7 @@ async fn clicks_move_into_days_and_back() {
         ]
     );
     // What the daemon would do with a day that the default partition already holds: leave it there.
-    write(&day, 1, &click("a", &today)).await;
+    write(&day, "n", 1, &click("a", &today)).await;
     assert_eq!(db.rows("select count(*) from events").await, ["4"]);
 
     assert_eq!(repartition(&day).await.unwrap(), Moved { rows: 2, days: 2 });
@@ -79,7 +81,7 @@ async fn clicks_move_into_days_and_back() {
         ]
     );
     assert_eq!(repartition(&day).await.unwrap(), Moved::default());
-    write(&day, 1, &events.join(",")).await;
+    write(&day, "n", 1, &events.join(",")).await;
     assert_eq!(
         db.rows("select count(*) from events").await,
         ["4"],
@@ -87,7 +89,7 @@ async fn clicks_move_into_days_and_back() {
     );
 
     // One id with two days: two rows by day, one row and a loser without days.
-    write(&day, 0, &click("a", &yesterday)).await;
+    write(&day, "n", 0, &click("a", &yesterday)).await;
     assert_eq!(db.rows("select count(*) from events").await, ["5"]);
     let days = db
         .rows("select count(*) from pg_inherits where inhparent = 'events'::regclass")
