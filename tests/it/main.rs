@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod check;
 mod cli;
+mod configuration;
 mod convergence;
 mod decode;
 mod demo;
