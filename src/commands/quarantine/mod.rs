@@ -117,12 +117,10 @@ fn parse_event<'a>(
     payload: &'a [u8],
 ) -> Result<Event<'a>, Refusal> {
     let source = config.source.get(&item.source);
-    let network_id = item
-        .network_id
-        .as_deref()
-        .or_else(|| source.and_then(|source| source.network_id.as_deref()));
+    let source_network_id = source.and_then(|source| source.network_id.as_deref());
     let context = Context {
-        network_id: network_id.map(Cow::Borrowed),
+        network_id: item.network_id.as_deref().map(Cow::Borrowed),
+        source_network_id: source_network_id.map(Cow::Borrowed),
         dispatch_timestamp: item.dispatch_timestamp,
     };
     let text = std::str::from_utf8(payload)
