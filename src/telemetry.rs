@@ -77,8 +77,13 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
     if !level.split(',').all(is_part) {
         return Err(ALLOWED.to_owned());
     }
+    // A bare level is Hydrant's own. The libraries' details can hold what messages hold; who wants them has to name them.
+    let directives = match LevelFilter::from_str(level.trim()) {
+        Ok(own) if own > LevelFilter::WARN => format!("warn,hydrant={own}"),
+        _ => level.to_owned(),
+    };
     EnvFilter::builder()
-        .parse(level)
+        .parse(directives)
         .map_err(|error| format!("{ALLOWED}: {error}"))
 }
 

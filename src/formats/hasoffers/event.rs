@@ -114,10 +114,6 @@ pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<B
     }
     let members = Members::of(raw);
     let event_id = members.id(members.event_id, Reason::EventId, "event_id");
-    if bad.network_id.is_none() {
-        let own = parse_id(members.network_id).ok().flatten();
-        bad.network_id = own.map(Cow::into_owned);
-    }
     bad.event_id = event_id
         .as_ref()
         .ok()
