@@ -3,7 +3,7 @@
 # A cargo that rustup has just installed is found without a new shell.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help build setup test fmt lint doc clean
+.PHONY: help build demo setup test fmt lint doc clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,11 @@ help: ## This list
 build: ## The daemon: target/release/hydrant
 	@scripts/setup.sh build
 	cargo build --release --locked
+
+demo: ## A generated feed through the real daemon into a throw-away PostgreSQL, and what landed
+	@scripts/setup.sh demo
+	cargo build --release --locked
+	@target/release/hydrant demo
 
 setup: ## Install what the tests need (PostgreSQL, Python tools); quick when it is all there
 	@scripts/setup.sh test

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that this machine can build (setup.sh build) or also test (setup.sh test) the project.
+# Sees to it that this machine can build (setup.sh build) the project, also show it (setup.sh demo) or test it
+# (setup.sh test).
 # On Debian and Ubuntu it installs what is missing; elsewhere it says what is. Once everything is
 # there it changes nothing and takes no time.
 set -euo pipefail
@@ -41,8 +42,8 @@ python() {
 # What is missing, as Debian's packages.
 missing() {
     has cc || echo gcc libc6-dev
+    [ "$1" = build ] || has_initdb || echo postgresql
     if [ "$1" = test ]; then
-        has_initdb || echo postgresql
         python >/dev/null || echo python3 python3-venv
     fi
 }
@@ -56,8 +57,8 @@ install_packages() {
     if ! has apt-get; then
         say "Something is missing. Install the following, by whatever name your system has for it:"
         has cc || say "  - a C compiler: cc on the PATH"
-        has_initdb || say "  - the PostgreSQL server: initdb and pg_ctl on the PATH (macOS: brew install postgresql@17)"
-        python >/dev/null || say "  - Python 3.10 or newer with venv: python3 on the PATH"
+        [ "$1" = build ] || has_initdb || say "  - the PostgreSQL server: initdb and pg_ctl on the PATH (macOS: brew install postgresql@17)"
+        [ "$1" != test ] || python >/dev/null || say "  - Python 3.10 or newer with venv: python3 on the PATH"
         exit 1
     fi
     if [ "$(id -u)" -ne 0 ]; then
@@ -89,10 +90,14 @@ build)
     check_cargo
     install_packages build
     ;;
+demo)
+    check_cargo
+    install_packages demo
+    ;;
 test)
     check_cargo
     install_packages test
     make_venv
     ;;
-*) die "usage: scripts/setup.sh build|test" ;;
+*) die "usage: scripts/setup.sh build|demo|test" ;;
 esac

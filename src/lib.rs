@@ -18,7 +18,7 @@
 //!
 //! Around it: [`config`] loads and checks the settings, [`cli`] and [`commands`] are the command line, [`admin`] serves
 //! health and metrics, [`telemetry`] names every metric, [`gate`] stops receiving while the store is away, [`breaker`] while
-//! most input is bad. [`stand_in`] is a local SQS to try things with.
+//! most input is bad. [`stand_in`] is a local SQS to try things with, [`demo`] shows all of it.
 
 pub mod admin;
 pub mod amount;
@@ -29,6 +29,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod demo;
 pub mod formats;
 pub mod gate;
 pub mod json;

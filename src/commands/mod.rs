@@ -1,9 +1,14 @@
 //! One file for each subcommand.
 
 mod check;
+mod decode;
+mod demo;
 mod migrate;
+mod quarantine;
 mod run;
+mod stand_in;
 
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -56,5 +61,19 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Decode(args) => decode::run(args),
+        Command::Quarantine(action) => quarantine::run(action).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::StandIn(args) => stand_in::run(args).await,
+    }
+}
+
+/// How writing to standard output ended. A reader that has gone away (`| head`) has seen what it wanted.
+fn printed(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Failed(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+        )),
+        _ => Ok(()),
     }
 }

@@ -71,7 +71,11 @@ fn source(name: &str, source: &Source, given: &mut Given) {
             "must be a URL, such as http://127.0.0.1:4566",
         );
     }
-    if source.network_id.as_deref().is_some_and(|id| !is_id(id)) {
+    if source
+        .network_id
+        .as_deref()
+        .is_some_and(|id| !is_network_id(id))
+    {
         given.refuse(
             &key("network_id"),
             "must have 1 to 255 bytes and no control characters",
@@ -138,6 +142,7 @@ fn is_url(text: &str) -> bool {
         && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
-fn is_id(id: &str) -> bool {
+/// Whether a network may be called so.
+pub fn is_network_id(id: &str) -> bool {
     !id.trim().is_empty() && id.len() <= 255 && !id.chars().any(char::is_control)
 }

@@ -16,7 +16,11 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::pipeline::SMALL_BODY_BYTES;
+pub use check::is_network_id;
 use given::Given;
+
+/// What a body may inflate to where nothing else is set.
+pub const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Everything that can be set. Each key is explained in `config/hydrant.toml`.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,6 +10,7 @@
 
 mod account;
 mod attributes;
+pub mod client;
 mod messages;
 mod protocol;
 mod queue;

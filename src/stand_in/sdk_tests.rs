@@ -1,14 +1,13 @@
 //! The stand-in as the real SDK sees it.
 
 use super::StandIn;
+use super::client::client;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName,
     QueueAttributeName,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use std::time::{Duration, Instant};
 
 /// A stand-in, a client and the URL of a queue.
@@ -21,17 +20,7 @@ pub struct Bench {
 impl Bench {
     pub async fn new() -> Bench {
         let stand_in = StandIn::start().await.unwrap();
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
-            .endpoint_url(&stand_in.endpoint)
-            .http_client(http)
-            .build();
-        let client = Client::from_conf(config);
+        let client = client(&stand_in.endpoint);
         let created = client
             .create_queue()
             .queue_name("feed")

@@ -318,3 +318,7 @@ fn content_hash(row: &[u8], scratch: &mut Vec<u8>) -> [u8; 16] {
     hash.copy_from_slice(&blake3::hash(scratch).as_bytes()[..16]);
     hash
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -216,9 +216,12 @@ async fn swap(
     const DOING: &str = "could not exchange the contents of a repeated id";
     let columns = format!("{}, received_at", columns(table));
     let (name, role) = (table.name(), table.role());
+    // It may stand there already, from when its day had no partition of its own.
     let aside = format!(
-        "insert into event_variants (role, {columns})
+        "insert into event_variants as v (role, {columns})
          select '{role}', {columns} from {name} where network_id = $1 and event_id = $2
+         on conflict (network_id, event_id, role, content_hash)
+         do update set dispatch_timestamp = least(v.dispatch_timestamp, excluded.dispatch_timestamp)
          returning network_id, record_id, tune_event_id is not null"
     );
     let back = format!(

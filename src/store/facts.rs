@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::batch::{Batch, ID_COLUMNS, NO_TIMESTAMP, NULL, Role, write_length};
 use super::connection::execute;
 use super::fault::Fault;
+use super::partitions::Leaf;
 use super::plan::{Table, Version};
 use crate::formats::hasoffers::fields::FIELDS;
 
@@ -49,9 +50,13 @@ const ROW_COLUMNS: usize = ID_COLUMNS.len() + FIELDS.len() + 1;
 /// Bytes that go into one message of COPY.
 const CHUNK: usize = 256 << 10;
 
-/// For each key, in order, what a table has for it. Takes no locks.
+/// For each key, in order, what a table has for it. Takes no locks on rows.
 ///
 /// `unnest … cross join lateral (… offset 0)` looks every key up by the index, also in a table without statistics.
+///
+/// # Errors
+/// A [`Fault::Race`] where a day was detached: what is written to it would be in no view. Once this has looked, the day
+/// stays until the transaction ends.
 pub async fn look_up(
     connection: &mut PgConnection,
     table: Table,
@@ -64,8 +69,16 @@ pub async fn look_up(
              select e.content_hash, e.dispatch_timestamp from {table} e
              where e.network_id = k.network_id and e.event_id = k.event_id
              offset 0
-         ) e",
+         ) e{gone}",
         table = table.name(),
+        gone = match table {
+            Table::Events(Leaf::Day(_)) => format!(
+                " union all select 0, null, null
+                  where not exists (select from pg_inherits where inhrelid = '{}'::regclass)",
+                table.name()
+            ),
+            Table::Events(Leaf::Conversions | Leaf::Default) | Table::Adjustments => String::new(),
+        },
     );
     let (networks, events): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
     let rows = sqlx::query(AssertSqlSafe(sql))
@@ -77,6 +90,12 @@ pub async fn look_up(
     let mut found = vec![None; keys.len()];
     for row in rows {
         let position: i64 = row.get(0);
+        if position == 0 {
+            return Err(Fault::Race(anyhow::anyhow!(
+                "{} was detached",
+                table.name()
+            )));
+        }
         found[position as usize - 1] = Some(stored(row.get(1), row.get(2)));
     }
     Ok(found)

@@ -29,12 +29,13 @@ pub async fn migrate(settings: &Settings) -> Result<(), Fault> {
             .await
             .map_err(|error| Fault::new(error, "could not look for the schema"))?;
     if !exists {
-        execute(
-            &mut connection,
-            format!("create schema if not exists {schema}"),
-        )
-        .await
-        .map_err(|error| Fault::new(error, "could not create the schema"))?;
+        let sql = format!("create schema if not exists {schema}");
+        let created = execute(&mut connection, sql).await;
+        match created.map_err(|error| Fault::new(error, "could not create the schema")) {
+            // Another was at it at the same time: "if not exists" looks before it waits.
+            Ok(()) | Err(Fault::Race(_)) => {}
+            Err(fault) => return Err(fault),
+        }
     }
     execute(
         &mut connection,

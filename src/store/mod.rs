@@ -3,7 +3,7 @@
 //! [`batch`] is what a transaction writes, [`plan`] what is worked out before it begins, [`write`] the transaction itself
 //! in its fixed phases: originals, their conflicts, adjustments, their conflicts ([`facts`], [`conflicts`]), patches
 //! ([`patches`]), quarantine ([`quarantine`]). [`partitions`] keeps the days, [`fault`] says what an error means,
-//! [`inspect`] is what `hydrant check` asks.
+//! [`inspect`] is what `hydrant check` asks, [`showcase`] what the demo shows.
 
 pub mod batch;
 mod conflicts;
@@ -17,7 +17,8 @@ mod patches;
 mod plan;
 pub mod quarantine;
 pub mod repartition;
+pub mod showcase;
 mod write;
 
 pub use connection::{Settings, Store};
-pub use write::{Refused, Tally, Written};
+pub use write::{MASS, Refused, Tally, Written};

@@ -188,13 +188,19 @@ async fn make_day(
                 .map_err(|error| Fault::new(error, DOING))?;
         }
         match state.as_str() {
-            // Its table; or its name in the catalogue, where both were at it at the same time.
-            "42P07" | "23505" if is_attached(connection, settings, &table).await? => {
+            // Its table; or its name or its row type's in the catalogue, where both were at it at the same time.
+            "42P07" | "42710" | "23505" if is_attached(connection, settings, &table).await? => {
                 return Ok(Made::Yes);
+            }
+            // A day that was detached and kept, for example.
+            "42P07" => {
+                return Ok(Made::LeftOut(
+                    "a table of its name is no partition of events",
+                ));
             }
             "23514" => return Ok(Made::LeftOut("events_default already holds rows of it")),
             "42501" => return Ok(Made::LeftOut("the database role may not create it")),
-            "55P03" | "40P01" | "42P07" | "23505" if attempt < ATTEMPTS => {
+            "55P03" | "40P01" | "42710" | "23505" if attempt < ATTEMPTS => {
                 tokio::time::sleep(Duration::from_millis(rand::random_range(50..300))).await;
             }
             _ => return Err(Fault::new(error, DOING)),

@@ -35,7 +35,30 @@ pub async fn fold_again(connection: &mut PgConnection, records: &Records) -> Res
         let patch = fold(ledger).map_err(|overflow| Fault::MassRefusal(overflow.into()))?;
         patches.push(patch);
     }
-    write(connection, &networks, &ids, &patches).await
+    write(connection, &networks, &ids, &patches).await?;
+    if patches.iter().any(|patch| patch.adjustment_count == 0) {
+        remove_empty(connection, &networks, &ids).await?;
+    }
+    Ok(())
+}
+
+/// Removes the patches of records whose ledger has no entry left: another content of its only one, of another record, won.
+/// Whether there is a patch shall depend on the facts and not on what stood there in between.
+async fn remove_empty(
+    connection: &mut PgConnection,
+    networks: &[&str],
+    records: &[&str],
+) -> Result<(), Fault> {
+    sqlx::query(
+        "delete from record_patches p using unnest($1::text[], $2::text[]) k (network_id, record_id)
+         where p.network_id = k.network_id and p.record_id = k.record_id and p.adjustment_count = 0",
+    )
+    .bind(networks)
+    .bind(records)
+    .execute(connection)
+    .await
+    .map_err(|error| Fault::new(error, "could not remove the patches of empty ledgers"))?;
+    Ok(())
 }
 
 /// Inserts or touches the rows in order, which locks them.

@@ -58,7 +58,7 @@ enum Mode {
 }
 
 /// From this many facts on, a batch that is mostly refused is our mistake.
-const MASS: usize = 20;
+pub const MASS: usize = 20;
 
 impl Store {
     /// Writes a batch of one source: all of it is committed when this returns, but for the facts that Postgres refuses,
@@ -317,9 +317,6 @@ async fn look_up(
     table: Table,
     keys: &[(String, String)],
 ) -> Result<Vec<Option<Stored>>, Fault> {
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
     let keys: Vec<(&str, &str)> = keys.iter().map(|(n, e)| (n.as_str(), e.as_str())).collect();
     facts::look_up(connection, table, &keys).await
 }

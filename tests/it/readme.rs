@@ -25,7 +25,7 @@ const ORIGINAL: &str = r#"{"event_id":"e1","action":"conversion","status":"appro
     "tune_event_id":"adc6c18f-5d50-4a0f-a8cc-ff63f06b6336","offer_id":1,"currency":"USD"}"#;
 const UPDATE: &str = r#"{"event_id":"e2","action":"conversion","adjust_action":"update","status":"rejected","num":-1,
     "payout":-10,"revenue":-20,"tune_event_id":"adc6c18f-5d50-4a0f-a8cc-ff63f06b6336","adjustment_sequence_id":5,
-    "adjustment_timestamp":1793000000}"#;
+    "adjustment_timestamp":1794000000}"#;
 const ORPHAN: &str = r#"{"event_id":"e3","action":"conversion","adjust_action":"update","num":1,"tune_event_id":"other"}"#;
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn its_queries_run_and_answer() {
     assert_eq!(changed, ["1970-01-01|NULL|NULL|NULL|-1|-10|-20"]);
     assert_eq!(conversion.len(), 1);
     assert!(
-        conversion[0].starts_with("rejected|0|0|0|0|1|2026-10-"),
+        conversion[0].starts_with("rejected|0|0|0|0|1|2026-11-"),
         "{conversion:?}"
     );
     assert_eq!(

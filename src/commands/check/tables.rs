@@ -217,7 +217,7 @@ async fn look_at_days(database: &mut Inspection, findings: &mut Findings) -> Res
         Some(first) => findings.warn(
             "day partitions",
             format!(
-                "{} of the next 14 days are not made, {first} the first",
+                "{} days from today on are not made, {first} the first",
                 to_make.len()
             ),
             "run `hydrant migrate`; a running daemon makes them every hour",

@@ -114,6 +114,10 @@ pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<B
     }
     let members = Members::of(raw);
     let event_id = members.id(members.event_id, Reason::EventId, "event_id");
+    if bad.network_id.is_none() {
+        let own = parse_id(members.network_id).ok().flatten();
+        bad.network_id = own.map(Cow::into_owned);
+    }
     bad.event_id = event_id
         .as_ref()
         .ok()
@@ -321,7 +325,9 @@ impl<'a> Members<'a> {
         let word = match self.adjust_action.map(json::scalar) {
             None | Some(Scalar::Null) => Cow::Borrowed(""),
             Some(Scalar::Text(text)) => Cow::Owned(text.value.trim().to_ascii_lowercase()),
-            Some(Scalar::Number(number)) => json::plain_number(number).unwrap_or_default(),
+            Some(Scalar::Number(number)) => {
+                json::plain_number(number).unwrap_or(Cow::Borrowed("?"))
+            }
             Some(Scalar::Bool(_) | Scalar::Nested) => Cow::Borrowed("?"),
         };
         match word.as_ref() {
@@ -375,7 +381,7 @@ fn event_day(known: &[Option<&str>; FIELDS.len()], values: &[Value<'_>]) -> Day 
     }
     // The day of a datetime counts even where its time of day does not fit.
     if let Some(Scalar::Text(text)) = known[DATETIME].map(json::scalar)
-        && let Some(day) = text.value.get(..10).and_then(Day::parse)
+        && let Some(day) = text.value.trim_ascii().get(..10).and_then(Day::parse)
     {
         return day;
     }

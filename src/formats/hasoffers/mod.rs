@@ -12,8 +12,9 @@ pub mod value;
 
 use std::borrow::Cow;
 
+use self::body::Opened;
 use self::envelope::{Data, Envelope};
-use self::event::Context;
+use self::event::{BadEvent, Context, Event};
 use super::{Reason, Refusal, Reject, Scope};
 use crate::json;
 use crate::store::batch::{Batch, Origin};
@@ -48,7 +49,14 @@ impl Body {
     /// # Errors
     /// What makes the body as a whole unreadable, see [`body::open`] and [`envelope::parse`].
     pub fn open(bytes: &[u8], max_bytes: usize, network_id: Option<&str>) -> Result<Body, Refusal> {
-        let opened = body::open(bytes, max_bytes)?;
+        Body::of(body::open(bytes, max_bytes)?, network_id)
+    }
+
+    /// Finds the events of a body whose base64 and gzip were taken off.
+    ///
+    /// # Errors
+    /// See [`envelope::parse`].
+    pub fn of(opened: Opened, network_id: Option<&str>) -> Result<Body, Refusal> {
         let Envelope { context, data } = envelope::parse(&opened.text)?;
         let dispatch_timestamp = context.dispatch_timestamp;
         let envelope_network_id = context.network_id.map(Cow::into_owned);
@@ -91,46 +99,54 @@ impl Body {
         self.events == 0
     }
 
-    /// Moves events into `batch` until that is full. True when all are in. `delivery` is the position of the body's
-    /// delivery, to be found again in each [`Origin`].
-    pub fn read_into(&mut self, batch: &mut Batch, delivery: usize, message_id: &str) -> bool {
+    /// The next event with its raw slice; `None` after the last one.
+    pub fn next_event(&mut self) -> Option<(&str, Result<Event<'_>, Box<BadEvent>>)> {
         let data = &self.text[..self.end];
+        let raw = match self.shape {
+            Shape::Array => {
+                let mut elements = json::elements_from(data, self.next);
+                let raw = elements.next()?;
+                self.next = elements.at();
+                raw
+            }
+            Shape::One => {
+                let raw = Some(&data[self.next..]).filter(|raw| !raw.is_empty())?;
+                self.next = self.end;
+                raw
+            }
+        };
         let context = Context {
             network_id: self.network_id.as_deref().map(Cow::Borrowed),
             source_network_id: self.source_network_id.as_deref().map(Cow::Borrowed),
             dispatch_timestamp: self.dispatch_timestamp,
         };
-        let mut elements = json::elements_from(data, self.next);
+        let event = event::parse(raw, &context);
+        self.events += 1;
+        self.bad_events += usize::from(event.is_err());
+        Some((raw, event))
+    }
+
+    /// Moves events into `batch` until that is full. True when all are in. `delivery` is the position of the body's
+    /// delivery, to be found again in each [`Origin`].
+    pub fn read_into(&mut self, batch: &mut Batch, delivery: usize, message_id: &str) -> bool {
+        let dispatch_timestamp = self.dispatch_timestamp;
         while !batch.is_full() {
-            let raw = match self.shape {
-                Shape::Array => elements.next(),
-                Shape::One => Some(&data[self.next..]).filter(|raw| !raw.is_empty()),
-            };
-            let Some(raw) = raw else { return true };
-            self.next = if self.shape == Shape::One {
-                self.end
-            } else {
-                elements.at()
-            };
             let origin = Origin {
                 delivery,
                 event: self.events,
             };
-            self.events += 1;
-            match event::parse(raw, &context) {
-                Ok(event) => batch.push(&event, origin),
-                Err(bad) => {
-                    self.bad_events += 1;
-                    batch.reject(Reject {
-                        scope: Scope::Event,
-                        refusal: bad.refusal,
-                        payload: raw.as_bytes().to_vec(),
-                        message_id: message_id.to_owned(),
-                        network_id: bad.network_id,
-                        event_id: bad.event_id,
-                        dispatch_timestamp: self.dispatch_timestamp,
-                    });
-                }
+            match self.next_event() {
+                None => return true,
+                Some((_, Ok(event))) => batch.push(&event, origin),
+                Some((raw, Err(bad))) => batch.reject(Reject {
+                    scope: Scope::Event,
+                    refusal: bad.refusal,
+                    payload: raw.as_bytes().to_vec(),
+                    message_id: message_id.to_owned(),
+                    network_id: bad.network_id,
+                    event_id: bad.event_id,
+                    dispatch_timestamp,
+                }),
             }
         }
         false

@@ -119,6 +119,22 @@ impl Moment {
     }
 }
 
+impl std::fmt::Display for Moment {
+    /// As Postgres writes it: without a fraction that is zero, and without the zeros at the end of one.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (seconds, micros) = (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000));
+        let second = seconds.rem_euclid(SECONDS_PER_DAY);
+        // Parsing made sure that the year has four digits.
+        let day = Day(seconds.div_euclid(SECONDS_PER_DAY) as i32);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{day} {hour:02}:{minute:02}:{second:02}")?;
+        match micros {
+            0 => Ok(()),
+            _ => write!(f, ".{}", format!("{micros:06}").trim_end_matches('0')),
+        }
+    }
+}
+
 fn digits(bytes: &[u8]) -> Option<i64> {
     bytes.iter().try_fold(0, |n, b| {
         b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0'))
@@ -241,6 +257,13 @@ mod tests {
             Moment::parse("2000-01-02T00:00:00.25"),
             Some(Moment(86_400_250_000))
         );
+        for text in [
+            "2026-10-02 03:04:05",
+            "1970-12-31 23:59:59.25",
+            "1000-01-01 00:00:00.000001",
+        ] {
+            assert_eq!(Moment::parse(text).unwrap().to_string(), text);
+        }
         for text in [
             "2000-01-01",
             "2000-01-01 24:00:00",

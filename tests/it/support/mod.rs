@@ -4,7 +4,9 @@ mod body;
 mod daemon;
 mod database;
 mod postgres;
+pub mod program;
 mod queue;
+pub mod store;
 mod tests;
 mod wait;
 
