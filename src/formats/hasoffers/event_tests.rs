@@ -12,6 +12,7 @@ fn network(id: &str) -> Context<'_> {
     Context {
         network_id: Some(id.into()),
         dispatch_timestamp: Some(7),
+        ..Context::default()
     }
 }
 
