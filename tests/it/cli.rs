@@ -92,7 +92,7 @@ fn a_wrong_configuration_is_explained() {
     let whole = format!("{DATABASE}{SOURCE}");
     let with = |line: &str| format!("{line}\n{whole}");
     let rows: [(&str, &str, &[&str]); 14] = [
-        ("no file", "", &["no configuration file at", "hydrant.toml"]),
+        ("no file", "", &["cannot be read", "hydrant.toml"]),
         ("no TOML", "[database\nurl =", &["hydrant.toml, line 1"]),
         (
             "no TOML around a secret",
