@@ -16,6 +16,9 @@ use crate::store::fault::{Fault, Why};
 use crate::store::{Refused, Tally, Written};
 use crate::telemetry;
 
+/// Lines of log about one batch's quarantine.
+const LINES_MAX: usize = 100;
+
 impl Worker {
     /// Writes the batch and empties it. However long the store is away: what is held stays invisible meanwhile.
     pub(super) async fn flush(&mut self, held: &mut Held) -> Result<(), Stopped> {
@@ -65,7 +68,8 @@ impl Worker {
     async fn bear(&mut self, fault: Fault, backoff: &mut Backoff) -> Result<(), Stopped> {
         let (label, pause) = match &fault {
             Fault::Race(_) | Fault::Contention(_) => ("contention", None),
-            Fault::TooMuch(_) => ("too_much", None),
+            // A single event is too much: that is no matter of size any more.
+            Fault::TooMuch(_) => ("too_much", Some(Pause::Store(Why::Unavailable))),
             Fault::Down(why, _) => (why.as_str(), Some(Pause::Store(*why))),
             Fault::MassRefusal(_) => ("mass_refusal", Some(Pause::MassRefusal)),
             // A row of our own that cannot be written, whatever the data.
@@ -149,9 +153,7 @@ impl Worker {
             let labels = [("source", source.clone()), ("outcome", outcome.to_owned())];
             counter!(telemetry::EVENTS, &labels).increment(count);
         }
-        for reject in self.batch.rejects() {
-            self.say(reject);
-        }
+        self.tell_rejects();
         if tally.variants > 0 {
             tracing::warn!(
                 source,
@@ -174,17 +176,33 @@ impl Worker {
         }
     }
 
-    /// One line for each thing in quarantine. Never its payload: that may be personal.
-    fn say(&self, reject: &Reject) {
-        let (scope, reason) = (reject.scope.as_str(), reject.refusal.reason.as_str());
+    /// One line for each thing in quarantine, up to a number: one body can hold millions of bad events. Never a payload:
+    /// that may be personal.
+    fn tell_rejects(&self) {
         let source = self.source();
-        counter!(telemetry::QUARANTINED, "source" => source.clone(), "scope" => scope, "reason" => reason)
-            .increment(1);
-        tracing::warn!(
-            source, scope, reason, detail = %reject.refusal.detail,
-            message_id = reject.message_id, network_id = reject.network_id, event_id = reject.event_id,
-            "quarantined"
-        );
+        for (nth, reject) in self.batch.rejects().iter().enumerate() {
+            let (scope, reason) = (reject.scope.as_str(), reject.refusal.reason.as_str());
+            let labels = [
+                ("source", source.clone()),
+                ("scope", scope.into()),
+                ("reason", reason.into()),
+            ];
+            counter!(telemetry::QUARANTINED, &labels).increment(1);
+            if nth < LINES_MAX {
+                tracing::warn!(
+                    source, scope, reason, detail = %reject.refusal.detail, message_id = reject.message_id,
+                    network_id = reject.network_id, event_id = reject.event_id, "quarantined"
+                );
+            }
+        }
+        let untold = self.batch.rejects().len().saturating_sub(LINES_MAX);
+        if untold > 0 {
+            tracing::warn!(
+                source,
+                more = untold,
+                "quarantined, too; see `hydrant quarantine list`"
+            );
+        }
     }
 
     /// When the newest original or adjustment of the batch happened.

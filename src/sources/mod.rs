@@ -1,6 +1,8 @@
 //! Sources hand over deliveries and take them back: acknowledged, or released undone.
 
+pub mod heartbeat;
 pub mod sqs;
+pub mod sqs_error;
 pub mod sqs_inspect;
 
 /// One message as a source gave it.

@@ -1,8 +1,8 @@
 //! Amazon SQS: receive by long poll, delete in batches, extend and release by visibility.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
@@ -16,10 +16,9 @@ use aws_sdk_sqs::types::{
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures_util::StreamExt;
 use metrics::counter;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::Delivery;
+use super::sqs_error::SqsError;
 use crate::config::Source;
 use crate::telemetry;
 
@@ -31,11 +30,6 @@ const REQUESTS_MAX: usize = 8;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts to delete a message before it is left to redelivery.
 const DELETE_ATTEMPTS: u32 = 3;
-/// From its first receive on, a message can be kept invisible for 12 hours in all.
-const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600 - 60);
-
-/// The code where it did not come to a call.
-pub const NO_CREDENTIALS: &str = "no credentials";
 
 /// One queue.
 #[derive(Debug)]
@@ -44,32 +38,10 @@ pub struct Sqs {
     pub(super) client: Client,
     pub(super) queue_url: String,
     wait: Duration,
-    visibility: Duration,
+    pub(super) visibility: Duration,
     /// The newest receipt handle of each message that is held. A message can come again while its first copy is in work,
     /// and a delete with its older handle reports success and may delete nothing.
     receipts: Mutex<HashMap<String, String>>,
-}
-
-/// Why a call failed, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum SqsError {
-    /// The queue does not exist, here and now.
-    #[error("the queue {0} does not exist: check queue_url, region and endpoint_url")]
-    NoQueue(String),
-    /// Credentials or rights.
-    #[error("SQS refuses the credentials or the right to {doing} ({code}): {detail}")]
-    Denied {
-        doing: &'static str,
-        code: String,
-        detail: String,
-    },
-    /// Throttling, a fault of the service or the network: again after a while.
-    #[error("could not {doing} ({code}): {detail}")]
-    Failed {
-        doing: &'static str,
-        code: String,
-        detail: String,
-    },
 }
 
 impl Sqs {
@@ -130,7 +102,7 @@ impl Sqs {
         &self.name
     }
 
-    fn receipts(&self) -> MutexGuard<'_, HashMap<String, String>> {
+    pub(super) fn receipts(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -275,7 +247,7 @@ impl Sqs {
     }
 
     /// Sets how long messages stay invisible from now on; how many could not be set.
-    async fn change_visibility(&self, receipts: &[String], timeout: Duration) -> usize {
+    pub(super) async fn change_visibility(&self, receipts: &[String], timeout: Duration) -> usize {
         futures_util::stream::iter(chunks(receipts))
             .map(|chunk| self.change_chunk(chunk, timeout))
             .buffer_unordered(REQUESTS_MAX)
@@ -365,55 +337,8 @@ impl Sqs {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        let code = error.code().unwrap_or_default().to_owned();
-        if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") {
-            return SqsError::NoQueue(self.queue_url.clone());
-        }
-        let detail = match error.message() {
-            Some(message) => message.to_owned(),
-            None => chain(&error),
-        };
-        let no_credentials =
-            matches!(error, SdkError::ConstructionFailure(_)) || detail.contains("credential");
-        let denied = [
-            "AccessDenied",
-            "ExpiredToken",
-            "InvalidClientTokenId",
-            "SignatureDoesNotMatch",
-            "UnrecognizedClient",
-            "InvalidSecurity",
-            "MissingAuthenticationToken",
-            "KmsAccessDenied",
-        ];
-        if no_credentials || denied.iter().any(|word| code.contains(word)) {
-            let code = if code.is_empty() {
-                NO_CREDENTIALS.to_owned()
-            } else {
-                code
-            };
-            return SqsError::Denied {
-                doing,
-                code,
-                detail,
-            };
-        }
-        let code = if code.is_empty() {
-            "no answer".to_owned()
-        } else {
-            code
-        };
-        SqsError::Failed {
-            doing,
-            code,
-            detail,
-        }
+        SqsError::new(&self.queue_url, doing, error)
     }
-}
-
-/// An error with its causes. The SDK's own way of showing them adds pages of its innards, responses with headers included.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// As many entries as one batch request may have.
@@ -431,68 +356,6 @@ pub fn region_of(queue_url: &str) -> Option<String> {
     let host = queue_url.split("//").nth(1)?.split('/').next()?;
     let region = host.strip_prefix("sqs.")?.split(".amazonaws.com").next()?;
     (region != host && !region.contains('.')).then(|| region.to_owned())
-}
-
-/// Keeps messages invisible until it is stopped: extended again after each third of the visibility timeout.
-#[derive(Debug)]
-pub struct Heartbeat {
-    stop: CancellationToken,
-    held: Arc<Mutex<Vec<(String, Instant)>>>,
-    task: AbortOnDropHandle<()>,
-}
-
-impl Heartbeat {
-    pub fn start(sqs: Arc<Sqs>) -> Heartbeat {
-        let stop = CancellationToken::new();
-        let held = Arc::<Mutex<Vec<(String, Instant)>>>::default();
-        let task = tokio::spawn(beat(sqs, Arc::clone(&held), stop.clone()));
-        Heartbeat {
-            stop,
-            held,
-            task: AbortOnDropHandle::new(task),
-        }
-    }
-
-    /// Keeps these messages as well.
-    pub fn hold(&self, deliveries: &[Delivery]) {
-        let now = Instant::now();
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend(deliveries.iter().map(|delivery| (delivery.id.clone(), now)));
-    }
-
-    /// Stops and waits for a call under way: it must not undo the release that follows.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        let _ = self.task.await;
-    }
-}
-
-async fn beat(sqs: Arc<Sqs>, held: Arc<Mutex<Vec<(String, Instant)>>>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(sqs.visibility / 3);
-    ticks.tick().await;
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let receipts: Vec<String> = {
-            let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            let newest = sqs.receipts();
-            let extensible = held
-                .iter()
-                .filter(|(_, since)| since.elapsed() + sqs.visibility < INVISIBLE_MAX);
-            extensible
-                .filter_map(|(id, _)| newest.get(id).cloned())
-                .collect()
-        };
-        let failed = sqs.change_visibility(&receipts, sqs.visibility).await;
-        let extended = receipts.len() - failed;
-        counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name.clone(), "outcome" => "extended").increment(extended as u64);
-        counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name.clone(), "outcome" => "failed").increment(failed as u64);
-        if failed > 0 {
-            tracing::warn!(
-                source = sqs.name,
-                messages = failed,
-                "visibility could not be extended; the messages may come twice"
-            );
-        }
-    }
 }
 
 #[cfg(test)]

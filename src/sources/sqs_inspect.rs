@@ -11,7 +11,8 @@ use aws_sdk_sqs::types::{
 };
 use aws_smithy_types::date_time::Format;
 
-use super::sqs::{Sqs, SqsError, within_call};
+use super::sqs::{Sqs, within_call};
+use super::sqs_error::SqsError;
 use crate::clock;
 
 /// A receipt handle of no message: SQS refuses it, but only to those who have the right.

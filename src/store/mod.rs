@@ -1,6 +1,6 @@
 //! Everything that is SQL. A [`Store`] is one worker's connection and what it knows of the tables.
 //!
-//! [`batch`] is what a transaction writes, [`plan`] what is worked out before it begins, [`write`] the transaction itself
+//! [`batch`] is what a transaction writes, [`plan`] what is worked out before it begins, [`mod@write`] the transaction itself
 //! in its fixed phases: originals, their conflicts, adjustments, their conflicts ([`facts`], [`conflicts`]), patches
 //! ([`patches`]), quarantine ([`quarantine`]). [`partitions`] keeps the days, [`fault`] says what an error means,
 //! [`inspect`] is what `hydrant check` asks, [`showcase`] what the demo shows.

@@ -123,3 +123,13 @@ async fn what_is_wrong_around_it_ends_it() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_our_tables_ends_it_where_it_may_not_make_them() {
+    let (queue, database) = (Queue::start().await, database().await);
+    let ended = Daemon::spawn(&database.url, &[&queue], "", &["--no-migrate"])
+        .ended(20)
+        .await;
+    let said = failure(&ended);
+    assert!(said.contains("run hydrant migrate"), "{said}");
+}
