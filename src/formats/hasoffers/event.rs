@@ -1,8 +1,10 @@
 //! One event: from its own slice of JSON to identity, typed values and `extra`.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap;
 
 use super::fields::{Class, FIELDS, Field};
 use super::value::{self, Day, Value};
@@ -229,7 +231,7 @@ pub const CREATED: usize = position("created_timestamp");
 const DATE: usize = position("date");
 const DATETIME: usize = position("datetime");
 
-static BY_NAME: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
+static BY_NAME: LazyLock<FxHashMap<&'static str, usize>> = LazyLock::new(|| {
     FIELDS
         .iter()
         .enumerate()
