@@ -2,6 +2,8 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use super::super::value::Moment;
+use std::collections::HashMap;
+
 use super::*;
 use crate::amount::Amount;
 
