@@ -23,10 +23,7 @@ pub async fn run(args: Show) -> Result<(), Failure> {
     };
     quarantine.close().await;
     let Some((item, payload)) = found.into_iter().next() else {
-        return Err(Failure::Failed(anyhow!(
-            "no item of quarantine has an ID that begins with {}",
-            args.id.text
-        )));
+        return Err(unknown_id(&args.id));
     };
     let bytes = if args.raw {
         payload
