@@ -310,7 +310,7 @@ async fn events_that_the_database_refuses_stay_until_it_does_not() {
     assert_eq!(
         desk.rows("select distinct detail, seen, status from quarantine where reason = 'refused_by_database'")
             .await,
-        ["SQLSTATE 22000|1|open"]
+        ["the database refused it with SQLSTATE 22000|1|open"]
     );
     // Of a body the refused event goes to quarantine alone.
     desk.rows(&format!(
