@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod event;
 pub mod fields;
 pub mod fold;
+mod members;
 pub mod value;
 
 use std::borrow::Cow;
