@@ -74,6 +74,10 @@ impl Worker {
             stop.run_until_cancelled(self.shared.gate.wait_open())
                 .await?;
             if let Permit::Wait(wait) = self.feed.permit() {
+                if self.feed.until_empty {
+                    // It would not end today; the daemon says why.
+                    stop.cancel();
+                }
                 stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
                 continue;
             }
@@ -153,7 +157,9 @@ impl Worker {
                 && !self.batch.is_full()
                 && held.body_bytes < self.feed.settings.batch_bytes;
             let late = held.since.elapsed() >= linger || self.feed.stop.is_cancelled();
-            if !full_receive || !room || late {
+            // Whatever forbids to receive forbids to receive more.
+            let paused = self.shared.gate.pause().is_some() || self.feed.is_mostly_bad();
+            if !full_receive || !room || late || paused {
                 break;
             }
             match self.poll(false).await {

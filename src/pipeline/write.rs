@@ -18,6 +18,8 @@ use crate::store::refused::{self, Refused};
 use crate::store::{Tally, Written};
 use crate::telemetry;
 
+/// Attempts to write a batch that others contend for, before that counts as an outage: some two minutes.
+const PATIENCE: u32 = 20;
 /// Lines of log about one batch's quarantine.
 const LINES_MAX: usize = 100;
 
@@ -45,6 +47,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let source = self.source();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut seen = None;
         loop {
             let outcome = tokio::select! {
                 outcome = self.store.write(&source, &self.batch) => outcome,
@@ -55,21 +58,32 @@ impl Worker {
             };
             let fault = match outcome {
                 Ok(written) => {
-                    if shared.gate.open() {
+                    if shared.gate.open(seen) {
                         tracing::info!("the store takes writes again: receiving goes on");
                     }
                     return Ok(written);
                 }
                 Err(fault) => fault,
             };
-            self.bear(fault, &mut backoff).await?;
+            seen = self.bear(fault, &mut backoff).await?;
         }
     }
 
-    /// Waits as long as a fault of the store asks for.
-    async fn bear(&mut self, fault: Fault, backoff: &mut Backoff) -> Result<(), Stopped> {
+    /// Waits as long as a fault of the store asks for. What it closed the gate with, if it did.
+    async fn bear(
+        &mut self,
+        fault: Fault,
+        backoff: &mut Backoff,
+    ) -> Result<Option<Pause>, Stopped> {
+        let wait = backoff.wait();
         let (label, pause) = match &fault {
-            Fault::Race(_) | Fault::Contention(_) => ("contention", None),
+            // Others are at it as well; but not for ever.
+            Fault::Race(_) | Fault::Contention(_) if backoff.failures() < PATIENCE => {
+                ("contention", None)
+            }
+            Fault::Race(_) | Fault::Contention(_) => {
+                ("contention", Some(Pause::Store(Why::Unavailable)))
+            }
             // A single event is too much: that is no matter of size any more.
             Fault::TooMuch(_) => ("too_much", Some(Pause::Store(Why::Unavailable))),
             Fault::Down(why, _) => (why.as_str(), Some(Pause::Store(*why))),
@@ -78,10 +92,9 @@ impl Worker {
             Fault::Data(_) => ("refused", Some(Pause::Store(Why::Unavailable))),
         };
         counter!(telemetry::STORE_FAULTS, "source" => self.source(), "fault" => label).increment(1);
-        let wait = backoff.wait();
         // A connection that went away while nobody used it is no outage: at first a new one is tried at once.
         if backoff.failures() == 1 && pause == Some(Pause::Store(Why::Unavailable)) {
-            return Ok(());
+            return Ok(None);
         }
         let source = self.feed.name();
         match pause {
@@ -103,7 +116,8 @@ impl Worker {
         patience
             .run_until_cancelled(tokio::time::sleep(wait))
             .await
-            .ok_or(Stopped)
+            .ok_or(Stopped)?;
+        Ok(pause)
     }
 
     /// Fills the batch with the events that only Postgres refuses, as rejects with the bytes that they had.
@@ -112,7 +126,7 @@ impl Worker {
         let rejects = loop {
             match block_in_place(|| self.rejects_of(refused, held)) {
                 Ok(rejects) => break rejects,
-                Err(fault) => self.bear(fault, &mut backoff).await?,
+                Err(fault) => drop(self.bear(fault, &mut backoff).await?),
             }
         };
         self.batch.clear();

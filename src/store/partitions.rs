@@ -18,7 +18,7 @@ pub const DAYS_AHEAD: i32 = 14;
 pub(super) const DAYS_BACK: i32 = 400;
 /// Readers of `events` hold a lock that ATTACH waits for; this long, and then again.
 const LOCK_TIMEOUT_MS: u32 = 1_000;
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 3;
 
 /// The table that holds a row of `events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,12 @@ impl Partitions {
     /// The days that have a partition of their own.
     pub fn days(&self) -> impl Iterator<Item = Day> {
         self.days.iter().copied()
+    }
+
+    /// Lets days stay in the default partition, as far as this connection is concerned.
+    pub fn leave_out(&mut self, days: BTreeSet<Day>) {
+        self.left_out
+            .extend(days.into_iter().filter(|day| !self.days.contains(day)));
     }
 
     /// Reads which days there are.

@@ -1,7 +1,5 @@
 //! The write transaction, in its fixed phases, and what is done when it fails.
 
-use std::time::Duration;
-
 use sqlx::postgres::PgConnection;
 
 use super::batch::Batch;
@@ -114,11 +112,12 @@ impl Store {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.disconnect();
-                let sentence = format!(
-                    "no answer from the database in {} s",
-                    Duration::as_secs(&deadline)
-                );
-                return Err(Fault::down(Why::Unavailable, sentence));
+                let sentence = format!("no answer from the database in {} s", deadline.as_secs());
+                // A server that is gone shows when the connection is made anew; one that is slow gets less at a time.
+                return Err(match part.len() {
+                    1 => Fault::down(Why::Unavailable, sentence),
+                    _ => Fault::TooMuch(anyhow::anyhow!(sentence)),
+                });
             }
         };
         match &outcome {
@@ -181,6 +180,8 @@ impl Store {
         Ok(tally)
     }
 
+    /// Makes the days that the part needs. Where readers of `events` (a dump, a long report) do not let go of it, their
+    /// events go to the default partition rather than wait for hours.
     async fn make_days(&mut self, part: &Part<'_>) -> Result<(), Fault> {
         let days = part
             .facts
@@ -198,7 +199,14 @@ impl Store {
         else {
             return Ok(());
         };
-        partitions.make(connection, settings, missing).await
+        match partitions.make(connection, settings, missing.clone()).await {
+            Err(Fault::Contention(error)) => {
+                tracing::warn!(%error, days = missing.len(), "days stay in the default partition");
+                partitions.leave_out(missing);
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Adds the rows of one table and resolves their conflicts.
