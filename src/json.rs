@@ -294,16 +294,25 @@ pub fn plain_number(number: &str) -> Option<Cow<'_, str>> {
     }))
 }
 
-/// Nesting goes deeper than allowed.
+/// Different keys that one object may have. They are sorted in memory, where a member takes some 100 bytes, however few of
+/// them it has in the text: millions of keys in one event would take several times its size. TUNE's events have some 75.
+pub const MEMBERS_MAX: usize = 10_000;
+
+/// What a value has too much of.
 #[derive(Debug, PartialEq)]
-pub struct TooDeep;
+pub enum Excess {
+    /// Nesting goes deeper than allowed.
+    Depth,
+    /// An object has more than [`MEMBERS_MAX`] keys.
+    Members,
+}
 
 /// Appends `raw` in its canonical form: sorted keys, of duplicate ones the last, normal numbers, repaired text, no white
 /// space. `depth` is how many levels may still be opened. Returns how many texts were repaired.
 ///
 /// # Errors
-/// [`TooDeep`]; `out` then ends somewhere in the middle.
-pub fn canonical(raw: &str, depth: usize, out: &mut String) -> Result<u32, TooDeep> {
+/// Too deep or too many members; `out` then ends somewhere in the middle.
+pub fn canonical(raw: &str, depth: usize, out: &mut String) -> Result<u32, Excess> {
     let mut repaired = 0;
     match scalar(raw) {
         Scalar::Null => out.push_str("null"),
@@ -316,7 +325,7 @@ pub fn canonical(raw: &str, depth: usize, out: &mut String) -> Result<u32, TooDe
             write_text(&text.value, out);
             repaired += u32::from(text.repaired);
         }
-        Scalar::Nested if depth == 0 => return Err(TooDeep),
+        Scalar::Nested if depth == 0 => return Err(Excess::Depth),
         Scalar::Nested if raw.starts_with('[') => {
             out.push('[');
             for (i, element) in elements(raw).enumerate() {
@@ -328,7 +337,13 @@ pub fn canonical(raw: &str, depth: usize, out: &mut String) -> Result<u32, TooDe
             out.push(']');
         }
         Scalar::Nested => {
-            let sorted: BTreeMap<_, _> = members(raw).collect();
+            let mut sorted = BTreeMap::new();
+            for (key, value) in members(raw) {
+                sorted.insert(key, value);
+                if sorted.len() > MEMBERS_MAX {
+                    return Err(Excess::Members);
+                }
+            }
             out.push('{');
             for (i, (key, value)) in sorted.into_iter().enumerate() {
                 if i > 0 {

@@ -94,7 +94,7 @@ fn canonical_form_ignores_order_duplicates_and_space() {
     );
     assert_eq!(form("1e9999").unwrap(), r#""1e9999""#);
     assert_eq!(form("[[[[]]]]").unwrap(), "[[[[]]]]");
-    assert_eq!(form("[[[[[]]]]]"), Err(TooDeep));
+    assert_eq!(form("[[[[[]]]]]"), Err(Excess::Depth));
 }
 
 proptest! {

@@ -184,7 +184,7 @@ fn describe() {
             MESSAGES_IN_FLIGHT,
             "Messages received and not yet deleted or given back",
         ),
-        (BYTES_IN_FLIGHT, "Bytes of bodies and rows in work"),
+        (BYTES_IN_FLIGHT, "Bytes of bodies in work, as received"),
         (STORE_UP, "1 while the database takes writes"),
         (PAUSED, "1 while nothing is received, by reason"),
         (BUILD_INFO, "1, with the version"),

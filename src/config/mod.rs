@@ -21,6 +21,8 @@ use given::Given;
 
 /// What a body may inflate to where nothing else is set.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
+/// The most that can be set. A body may be a single event, and Postgres takes no message near 1 GiB.
+pub const BODY_BYTES_LIMIT: u64 = 256 << 20;
 
 /// Everything that can be set. Each key is explained in `config/hydrant.toml`.
 #[derive(Clone, Debug, PartialEq)]

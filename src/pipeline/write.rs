@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
+use tokio::task::block_in_place;
 
 use super::held::Held;
 use super::{Stopped, Worker};
 use crate::backoff::Backoff;
 use crate::clock;
-use crate::formats::{Reason, Refusal, Reject, Scope};
+use crate::formats::{Reject, Scope};
 use crate::gate::Pause;
 use crate::store::batch::Role;
 use crate::store::fault::{Fault, Why};
-use crate::store::{Refused, Tally, Written};
+use crate::store::refused::{self, Refused};
+use crate::store::{Tally, Written};
 use crate::telemetry;
 
 /// Attempts to write a batch that others contend for, before that counts as an outage: some two minutes.
@@ -29,7 +31,7 @@ impl Worker {
             let written = self.write_until_stored().await?;
             self.count(&written.tally);
             if !written.refused.is_empty() {
-                self.take_refused(&written.refused, held);
+                self.take_refused(&written.refused, held).await?;
                 self.write_until_stored().await?;
                 self.count(&Tally::default());
             }
@@ -119,33 +121,33 @@ impl Worker {
     }
 
     /// Fills the batch with the events that only Postgres refuses, as rejects with the bytes that they had.
-    fn take_refused(&mut self, refused: &[Refused], held: &Held) {
-        let rejects: Vec<Reject> = refused
-            .iter()
-            .filter_map(|refused| self.reject_of(refused, held))
-            .collect();
+    async fn take_refused(&mut self, refused: &[Refused], held: &Held) -> Result<(), Stopped> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let rejects = loop {
+            match block_in_place(|| self.rejects_of(refused, held)) {
+                Ok(rejects) => break rejects,
+                Err(fault) => drop(self.bear(fault, &mut backoff).await?),
+            }
+        };
         self.batch.clear();
         for reject in rejects {
             self.batch.reject(reject);
         }
+        Ok(())
     }
 
-    fn reject_of(&self, refused: &Refused, held: &Held) -> Option<Reject> {
-        let fact = self.batch.facts().get(refused.fact)?;
-        let delivery = held.deliveries.get(fact.origin.delivery)?;
-        let body = self
-            .open(delivery, self.feed.settings.max_body_bytes)
-            .ok()?;
-        let detail = format!("the database refused it with SQLSTATE {}", refused.sqlstate);
-        Some(Reject {
-            scope: Scope::Event,
-            refusal: Refusal::new(Reason::RefusedByDatabase, detail),
-            payload: body.raw_event(fact.origin.event)?.as_bytes().to_vec(),
-            message_id: delivery.id.clone(),
-            network_id: Some(self.batch.network_id(fact).to_owned()),
-            event_id: Some(self.batch.event_id(fact).to_owned()),
-            dispatch_timestamp: body.dispatch_timestamp(),
-        })
+    /// Opens each delivery of theirs once more: a batch keeps no raw events.
+    fn rejects_of(&self, refused: &[Refused], held: &Held) -> Result<Vec<Reject>, Fault> {
+        let delivery = |refused: &Refused| self.batch.facts()[refused.fact].origin.delivery;
+        let mut rejects = Vec::with_capacity(refused.len());
+        for refused in refused.chunk_by(|a, b| delivery(a) == delivery(b)) {
+            let delivery = &held.deliveries[delivery(&refused[0])];
+            let body = self
+                .open(delivery, self.feed.settings.max_body_bytes)
+                .map_err(|refusal| refused::not_found(&delivery.id, refusal.detail))?;
+            rejects.extend(refused::rejects(refused, &self.batch, &body, &delivery.id)?);
+        }
+        Ok(rejects)
     }
 
     /// Counts what a committed batch came to, and says what is in quarantine.

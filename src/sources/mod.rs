@@ -11,6 +11,4 @@ pub struct Delivery {
     /// The source's own id of the message, for logs and quarantine; never an identity of its events.
     pub id: String,
     pub body: String,
-    /// How often it was given out, this time included.
-    pub attempt: u32,
 }

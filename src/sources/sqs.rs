@@ -11,7 +11,7 @@ use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName,
+    DeleteMessageBatchRequestEntry, QueueAttributeName,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures_util::StreamExt;
@@ -123,7 +123,6 @@ impl Sqs {
             .max_number_of_messages(BATCH_MAX as i32)
             .wait_time_seconds(wait.as_secs() as i32)
             .visibility_timeout(self.visibility.as_secs() as i32)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()
             .await
             .map_err(|error| self.explain("receive messages", error))?;
@@ -133,16 +132,10 @@ impl Sqs {
             let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
                 continue;
             };
-            let count = message
-                .attributes
-                .as_ref()
-                .and_then(|a| a.get(&MessageSystemAttributeName::ApproximateReceiveCount));
-            let attempt = count.and_then(|count| count.parse().ok()).unwrap_or(1);
             receipts.insert(id.clone(), receipt);
             deliveries.push(Delivery {
                 id,
                 body: message.body.unwrap_or_default(),
-                attempt,
             });
         }
         Ok(deliveries)
@@ -325,14 +318,11 @@ impl Sqs {
             .get_queue_attributes()
             .queue_url(&self.queue_url)
             .set_attribute_names(Some(names.to_vec()));
+        let doing = "read the queue's attributes";
         match within_call(request.send()).await {
             Some(Ok(reply)) => Ok(reply.attributes.unwrap_or_default()),
-            Some(Err(error)) => Err(self.explain("read the queue's attributes", error)),
-            None => Err(SqsError::Failed {
-                doing: "read the queue's attributes",
-                code: "timeout".into(),
-                detail: format!("no answer in {} s", CALL_TIMEOUT.as_secs()),
-            }),
+            Some(Err(error)) => Err(self.explain(doing, error)),
+            None => Err(no_answer(doing)),
         }
     }
 
@@ -353,6 +343,15 @@ fn chunks(receipts: &[String]) -> Vec<Vec<String>> {
 /// The reply of a call that is no long poll, if it comes in time.
 pub(super) async fn within_call<T>(call: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(CALL_TIMEOUT, call).await.ok()
+}
+
+/// What [`within_call`] without a reply means.
+pub(super) fn no_answer(doing: &'static str) -> SqsError {
+    SqsError::Failed {
+        doing,
+        code: "timeout".to_owned(),
+        detail: format!("no answer in {} s", CALL_TIMEOUT.as_secs()),
+    }
 }
 
 /// The region that a queue's URL names, as in `https://sqs.us-east-1.amazonaws.com/…`.

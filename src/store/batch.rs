@@ -127,7 +127,7 @@ impl Batch {
     /// Empties it. The memory is kept for the next, but for that of an event beyond all measure.
     pub fn clear(&mut self) {
         self.rows.clear();
-        self.rows.shrink_to(self.max_bytes * 2);
+        self.rows.shrink_to(self.max_bytes.saturating_mul(2));
         self.scratch.clear();
         self.scratch.shrink_to(self.max_bytes);
         self.facts.clear();

@@ -1,13 +1,14 @@
 //! The partitions of `events`: which there are, and making the days that are missing.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::connection::{Settings, execute};
 use super::fault::Fault;
+use crate::clock;
 use crate::config::PartitionBy;
 use crate::formats::hasoffers::value::Day;
 
@@ -243,10 +244,7 @@ fn day_of(table: &str) -> Option<Day> {
 }
 
 pub(super) fn today() -> Day {
-    let seconds = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs());
-    Day::of_unix_seconds(seconds as i64).unwrap_or(Day::EPOCH)
+    Day::of_unix_seconds(clock::unix_seconds()).unwrap_or(Day::EPOCH)
 }
 
 #[cfg(test)]
