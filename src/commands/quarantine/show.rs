@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use anyhow::anyhow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::list::age;
-use super::{Failure, named, open, open_body, parse_event};
+use super::{Failure, named, open, open_body, parse_event, unknown_id};
 use crate::cli::quarantine::Show;
 use crate::commands::printed;
 use crate::config::Config;
