@@ -1,6 +1,7 @@
 //! Logs, and every metric: its name, its labels and what it means.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -56,6 +57,7 @@ pub fn start_logs(log: &Log) -> anyhow::Result<()> {
     let filter = filter(&log.level).map_err(|why| anyhow::anyhow!("log.level {why}"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => logs.init(),

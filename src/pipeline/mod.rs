@@ -27,6 +27,9 @@ use crate::store::Store;
 use crate::store::batch::Batch;
 use crate::telemetry;
 
+/// How long messages wait before they are given back when the daemon stops.
+const CUT_POLLS: Duration = Duration::from_secs(1);
+
 /// A body up to this size is read by any worker at any time; memory for a larger one is asked for.
 pub const SMALL_BODY_BYTES: usize = 4 << 20;
 
@@ -276,6 +279,8 @@ impl Worker {
                 messages = others.len(),
                 "stopping: messages that are not stored go back to the queue"
             );
+            // The long polls that the stop has cut may live on in the queue for a moment, and would take them at once.
+            tokio::time::sleep(CUT_POLLS).await;
             self.feed.sqs.release(&others).await;
         }
         histogram!(telemetry::BATCH_SECONDS, "source" => self.source()).record(since.elapsed());

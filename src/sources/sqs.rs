@@ -67,14 +67,18 @@ impl Sqs {
         if let Some(endpoint) = &source.endpoint_url {
             loader = loader.endpoint_url(endpoint);
         }
-        let config = aws_sdk_sqs::config::Builder::from(&loader.load().await)
+        let chain = loader.load().await;
+        let mut config = aws_sdk_sqs::config::Builder::from(&chain)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if chain.region().is_none() && source.endpoint_url.is_some() {
+            // A local SQS has no regions, but the signature needs one.
+            config = config.region(Region::from_static("us-east-1"));
+        }
         Sqs {
             name: name.to_owned(),
-            client: Client::from_conf(config),
+            client: Client::from_conf(config.build()),
             queue_url: source.queue_url.clone(),
             wait,
             visibility: source.visibility_timeout(),
