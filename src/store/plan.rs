@@ -25,6 +25,15 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// One fact of a batch, by its position.
+    pub fn of_one(batch: &'a Batch, fact: usize) -> Part<'a> {
+        Part {
+            batch,
+            facts: vec![fact],
+            rejects: &[],
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.facts.len() + self.rejects.len()
     }

@@ -79,7 +79,29 @@ impl Store {
                 Err(fault) => return Err(fault),
             }
         }
+        self.try_refused_again(source, batch, &mut written).await?;
         Ok(written)
+    }
+
+    /// Tries each refused fact once more, now that the others are in: a refusal of everything that ended while culprits
+    /// were looked for leaves none.
+    async fn try_refused_again(
+        &mut self,
+        source: &str,
+        batch: &Batch,
+        written: &mut Written,
+    ) -> Result<(), Fault> {
+        for refused in std::mem::take(&mut written.refused) {
+            match self
+                .write_part(source, &Part::of_one(batch, refused.fact))
+                .await
+            {
+                Ok(tally) => written.tally += tally,
+                Err(Fault::Data(_)) => written.refused.push(refused),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
     }
 
     fn expect_few(&self, written: &Written, batch: &Batch) -> Result<(), Fault> {
