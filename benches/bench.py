@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 
+import growth
 import report
 from contenders import Limit, hydrant, peer, rows
 from endpoint import Queue
@@ -24,14 +25,17 @@ DAYS = 3
 
 
 class Backlog:
-    """Bodies of a generated feed of the last few days."""
+    """Bodies of a generated feed that begins some days back; of the last few days, where `flags` do not say otherwise."""
 
-    def __init__(self, bench, messages, events_per_message, *flags):
+    def __init__(self, bench, messages, events_per_message, *flags, back=DAYS + 1):
         self.events = messages * events_per_message
         today = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        first = today - datetime.timedelta(days=DAYS + 1)
+        first = today - datetime.timedelta(days=back)
         command = [bench.programs["feed"], "--messages", messages, "--events-per-message", events_per_message]
-        command += ["--first-second", int(first.timestamp()), "--events-per-day", max(1, self.events // DAYS), *flags]
+        command += ["--first-second", int(first.timestamp())]
+        if "--events-per-day" not in flags:
+            command += ["--events-per-day", max(1, self.events // DAYS)]
+        command += flags
         self.bodies = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
 
     def first(self, messages):
@@ -88,7 +92,7 @@ def contenders(bench, quick):
     main = Backlog(bench, 600 if quick else 2_000, 100)
     singles = Backlog(bench, 4_000 if quick else 20_000, 1, "--seed", "2")
     # Ten events a transaction take their time.
-    few_singles = singles.first(400 if quick else 4_000)
+    few_singles = singles.first(400 if quick else 2_000)
     thousands = Backlog(bench, 60 if quick else 200, 1_000, "--seed", "3")
     adjustments = Backlog(bench, 100 if quick else 500, 100, "--seed", "4", "--only-adjustments")
     # The usual consumer gets a part of the backlog where time is short: its rate does not depend on it.
@@ -130,6 +134,7 @@ def contenders(bench, quick):
 def main():
     parser = argparse.ArgumentParser(description="The benchmark of Hydrant.")
     parser.add_argument("--quick", action="store_true", help="small backlogs, three rounds: under two minutes")
+    parser.add_argument("--growth", action="store_true", help="also up to ten million rows: some half an hour")
     parser.add_argument("--only", metavar="NAME,NAME", help="these contenders alone")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
@@ -144,6 +149,10 @@ def main():
             for name, run in chosen.items():
                 print(f"\r\x1b[Kround {number}: {name}", end="", file=sys.stderr, flush=True)
                 samples.setdefault(name, []).append(run())
+        if args.growth:
+            backlog = lambda *flags, messages, **rest: Backlog(bench, messages, 100, *map(str, flags), **rest)
+            samples |= growth.measure(bench, backlog, args.rounds)
+        samples |= growth.query_times(bench)
     finally:
         print("\r\x1b[K", end="", file=sys.stderr)
         bench.stop()

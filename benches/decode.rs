@@ -31,7 +31,6 @@ struct Counts {
     body_bytes: usize,
     json_bytes: usize,
     events: usize,
-    row_bytes: usize,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -63,7 +62,6 @@ fn main() -> anyhow::Result<()> {
             "json_mb_per_s": rate(counts.json_bytes) / 1e6,
             "events_per_s": rate(counts.events),
             "us_per_event": seconds * 1e6 / counts.events as f64,
-            "row_bytes_per_event": counts.row_bytes as f64 / counts.events as f64,
             "json_bytes_per_event": counts.json_bytes as f64 / counts.events as f64,
         })
     );
@@ -74,10 +72,12 @@ fn decode(text: &str, batch: &mut Batch, counts: &mut Counts) -> anyhow::Result<
     let mut body = Body::open(text.as_bytes(), MAX_BODY_BYTES, None)
         .map_err(|refusal| anyhow::anyhow!("a body cannot be read: {}", refusal.detail))?;
     while !body.read_into(batch, 0, "") {
-        counts.row_bytes += batch.bytes();
         batch.clear();
     }
-    anyhow::ensure!(body.bad_events == 0, "a body holds events that cannot be read");
+    anyhow::ensure!(
+        body.bad_events == 0,
+        "a body holds events that cannot be read"
+    );
     counts.bodies += 1;
     counts.body_bytes += text.len();
     counts.json_bytes += body.len();

@@ -53,9 +53,7 @@ fn main() -> io::Result<()> {
         if position % 100 == 0 {
             again.push_back(event.clone());
         }
-        let repeated = (again.len() > WAITING)
-            .then(|| again.pop_front())
-            .flatten();
+        let repeated = (again.len() > WAITING).then(|| again.pop_front()).flatten();
         for event in [Some(event), repeated].into_iter().flatten() {
             let events = networks.entry(event.network_id).or_default();
             events.push(event);

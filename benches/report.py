@@ -28,6 +28,8 @@ RATIOS = [
     ("adjustments_vs_fresh", "adjustments", "fresh", "events_per_s", ""),
     ("fresh_vs_python", "fresh", "usual_python", "events_per_s", "≥ 8"),
     ("fresh_vs_good_python", "fresh", "good_python", "events_per_s", "≥ 3"),
+    ("growth_10m", "growth_day_10000000", "growth_day_0", "events_per_s", "≥ 0.9"),
+    ("growth_10m_not_partitioned", "growth_none_10000000", "growth_none_0", "events_per_s", ""),
 ]
 
 # Figures that have a goal of their own.
@@ -37,6 +39,9 @@ GOALS = [
     ("decode", "json_mb_per_s", "decode, MB of JSON a second on one core", "≥ 200"),
     ("decode", "bodies_per_s", "decode, bodies a second on one core", ""),
     ("decode", "us_per_event", "decode, µs an event", ""),
+    ("conversion_by_id", "ms", "`conversions` for one id, ms", "< 10"),
+    ("stats_of_a_day", "ms", "`stats` for one day, ms", "< 1,000"),
+    ("rows_at_queries", "rows", "rows of `events` at these queries", "10,000,000"),
 ]
 
 
