@@ -8,10 +8,9 @@ import argparse
 import datetime
 import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import growth
@@ -29,7 +28,7 @@ class Backlog:
 
     def __init__(self, bench, messages, events_per_message, *flags, back=DAYS + 1):
         self.events = messages * events_per_message
-        today = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        today = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
         first = today - datetime.timedelta(days=back)
         command = [bench.programs["feed"], "--messages", messages, "--events-per-message", events_per_message]
         command += ["--first-second", int(first.timestamp())]
@@ -51,7 +50,6 @@ class Bench:
 
     def __init__(self):
         self.programs = build()
-        self.folder = tempfile.mkdtemp(prefix="hydrant-bench-")
         self.postgres = Postgres()
         self.queue = Queue(self.programs["hydrant"])
         with self.postgres.connect() as connection:
@@ -65,11 +63,6 @@ class Bench:
         """Goes over to the database that is partitioned so: `day` or `none`."""
         self.database = database
         self.sql = self.postgres.connect(database)
-
-    def stop(self):
-        self.queue.stop()
-        self.postgres.stop()
-        shutil.rmtree(self.folder)
 
 
 def build():
@@ -138,24 +131,22 @@ def main():
     parser.add_argument("--only", metavar="NAME,NAME", help="these contenders alone")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    # However it ends, the server and the endpoint end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     bench = Bench()
     started = time.monotonic()
     samples = {}
-    try:
-        chosen = contenders(bench, args.quick)
-        if args.only:
-            chosen = {name: chosen[name] for name in args.only.split(",")}
-        for number in range(1, args.rounds + 1):
-            for name, run in chosen.items():
-                print(f"\r\x1b[Kround {number}: {name}", end="", file=sys.stderr, flush=True)
-                samples.setdefault(name, []).append(run())
-        if args.growth:
-            backlog = lambda *flags, messages, **rest: Backlog(bench, messages, 100, *map(str, flags), **rest)
-            samples |= growth.measure(bench, backlog, args.rounds)
-        samples |= growth.query_times(bench)
-    finally:
-        print("\r\x1b[K", end="", file=sys.stderr)
-        bench.stop()
+    chosen = contenders(bench, args.quick)
+    if args.only:
+        chosen = {name: chosen[name] for name in args.only.split(",")}
+    for number in range(1, args.rounds + 1):
+        for name, run in chosen.items():
+            print(f"\r\x1b[Kround {number}: {name}", end="", file=sys.stderr, flush=True)
+            samples.setdefault(name, []).append(run())
+    if args.growth:
+        samples |= growth.measure(bench, lambda *rest, **more: Backlog(bench, *rest, **more), args.rounds)
+    samples |= growth.query_times(bench)
+    print("\r\x1b[K", end="", file=sys.stderr)
     report.write(samples, os.path.join(ROOT, "target", "bench.json"), args.quick, time.monotonic() - started)
 
 

@@ -40,7 +40,7 @@ def drain(bench, command, env, backlog, keep=False):
         "QUEUE_URL": bench.queue.url,
         **env,
     }
-    with open(os.path.join(bench.folder, "log"), "w") as log:
+    with open(bench.postgres.consumer_log, "w") as log:
         process = subprocess.Popen(command, env=everything, stdout=log, stderr=log)
     try:
         wait_for(bench, process, lambda waiting, held: held > 0 or waiting < len(backlog.bodies))
@@ -57,7 +57,7 @@ def wait_for(bench, process, is_reached):
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not is_reached(*bench.queue.counts()):
         if process.poll() is not None or time.monotonic() > deadline:
-            with open(os.path.join(bench.folder, "log")) as log:
+            with open(bench.postgres.consumer_log) as log:
                 raise SystemExit(f"a consumer did not do its work:\n{log.read()[-2000:]}")
         time.sleep(0.005)
 

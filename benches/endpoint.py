@@ -1,5 +1,6 @@
 """The local SQS endpoint, `hydrant stand-in`, and a client for it that is quicker than an SDK: nothing is signed."""
 
+import atexit
 import http.client
 import json
 import subprocess
@@ -16,6 +17,7 @@ class Queue:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         command = [hydrant, "stand-in", "--listen", f"127.0.0.1:{self.port}", "--queue", "bench"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.stop)
         self.process.stdout.readline()
         self.url = self.process.stdout.readline().split('"')[1]
         self.pid = self.process.pid

@@ -17,8 +17,8 @@ def measure(bench, backlog, rounds):
         bench.use(kind)
         empty_tables(bench)
         # Hydrant makes the days of the history as it always does: when their first event comes.
-        hydrant(bench, backlog("--events-per-day", 20, messages=HISTORY_DAYS // 5, back=HISTORY_DAYS))
-        hydrant(bench, backlog(messages=MESSAGES))
+        hydrant(bench, backlog(HISTORY_DAYS // 5, 100, "--events-per-day", 20, back=HISTORY_DAYS))
+        hydrant(bench, backlog(MESSAGES, 100))
         bench.sql.execute("drop table if exists template")
         bench.sql.execute("create unlogged table template as select * from events")
         empty_tables(bench)
@@ -29,9 +29,11 @@ def measure(bench, backlog, rounds):
                 seed += 1
                 bench.sql.execute("checkpoint")
                 print(f"\r\x1b[Kgrowth: {kind}, {size:,} rows", end="", file=sys.stderr, flush=True)
-                sample = hydrant(bench, backlog("--seed", seed, messages=MESSAGES), keep=True)
+                sample = hydrant(bench, backlog(MESSAGES, 100, "--seed", seed), keep=True)
                 samples.setdefault(f"growth_{kind}_{size}", []).append(sample)
-        bench.sql.execute("vacuum analyze")
+        if kind == "none":
+            # Its room is needed.
+            empty_tables(bench)
     return samples
 
 

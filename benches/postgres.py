@@ -1,5 +1,6 @@
 """A throw-away PostgreSQL with its default settings: fsync on, everything as initdb leaves it."""
 
+import atexit
 import glob
 import os
 import pwd
@@ -34,6 +35,7 @@ class Postgres:
         self.folder = tempfile.mkdtemp(prefix="hydrant-bench-")
         self.data = os.path.join(self.folder, "data")
         self.files = os.path.join(self.folder, "files")
+        self.consumer_log = os.path.join(self.folder, "consumer.log")
         self.port = free_port()
         self.user = {}
         if os.geteuid() == 0:
@@ -46,6 +48,7 @@ class Postgres:
         self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.data}"
         self.run("pg_ctl", "-D", self.data, "-w", "-o", options, "-l", os.path.join(self.data, "log"), "start")
+        atexit.register(self.stop)
         with open(os.path.join(self.data, "postmaster.pid")) as file:
             self.pid = int(file.readline())
 
