@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::{Feed, Shared};
 use crate::store::Settings;
+use crate::store::fault::Fault;
 
 /// Longest wait for the database's answer to `/readyz`.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -117,7 +118,7 @@ impl Admin {
                 sqlx::query_scalar("select current_setting('transaction_read_only') = 'on'")
                     .fetch_one(connection)
                     .await
-                    .map_err(|error| error.to_string())?;
+                    .map_err(|error| Fault::new(error, "no answer").to_string())?;
             if read_only {
                 Err("read-only".to_owned())
             } else {

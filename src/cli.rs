@@ -129,7 +129,7 @@ pub struct Decode {
     pub network_id: Option<String>,
     /// Refuse a body that inflates to more
     #[arg(long, value_name = "N", default_value_t = config::MAX_BODY_BYTES as u64,
-        value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+        value_parser = clap::value_parser!(u64).range(1..=config::BODY_BYTES_LIMIT))]
     pub max_body_bytes: u64,
 }
 

@@ -18,10 +18,10 @@ use crate::breaker::Breaker;
 use crate::config::{Config, PartitionBy};
 use crate::gate::{Gate, Pause};
 use crate::pipeline::{Feed, Shared, Worker};
-use crate::sources::sqs::{Sqs, SqsError};
+use crate::sources::sqs::Sqs;
+use crate::sources::sqs_error::SqsError;
 use crate::store::fault::{Fault, Why};
-use crate::store::migrate::migrate;
-use crate::store::partitions::Partitions;
+use crate::store::migrate::{make_days_ahead, migrate};
 use crate::store::{Settings, Store};
 
 /// What the command line says about a run.
@@ -39,6 +39,10 @@ pub struct Mode {
 const RELEASE_TIME: Duration = Duration::from_secs(3);
 /// How often the days ahead are looked after.
 const DAYS_EVERY: Duration = Duration::from_secs(3600);
+/// And after a failure.
+const DAYS_AGAIN: Duration = Duration::from_secs(300);
+/// How long that may take.
+const DAYS_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Runs until `signals` completes (once to stop, once more to let go at once) or, if so told, until the queues have stayed
 /// empty.
@@ -112,7 +116,15 @@ async fn work(
             until_empty: mode.until_empty,
             trouble: Mutex::default(),
         };
-        expect_queue(&feed).await?;
+        feed.note(&[]);
+        // Boxed: the SDK's futures are large.
+        let asked = shared
+            .stop
+            .run_until_cancelled(Box::pin(expect_queue(&feed)));
+        let Some(asked) = asked.await else {
+            return Ok(());
+        };
+        asked?;
         feeds.push(Arc::new(feed));
     }
     if let Ok(mut known) = admin.feeds.lock() {
@@ -128,7 +140,18 @@ async fn work(
     let days = tokio::spawn(keep_days_ahead(settings, mode));
     let outcome = join(workers, shared, Duration::from_secs(config.shutdown_secs)).await;
     days.abort();
-    outcome
+    outcome?;
+    match feeds
+        .iter()
+        .find(|feed| feed.until_empty && feed.is_mostly_bad())
+    {
+        Some(feed) => anyhow::bail!(
+            "source.{}: over half of the last 200 bodies were bad, so the rest stays in the queue; see hydrant quarantine \
+             list; run --accept-bad goes on regardless",
+            feed.name()
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Waits for the workers. One that panics ends the daemon: half of it must not go on alone.
@@ -182,9 +205,12 @@ async fn reach_database(settings: &Settings, mode: Mode, shared: &Shared) -> any
             }
             Store::new(settings.clone()).connect().await
         };
-        match reached.await {
+        let Some(reached) = shared.stop.run_until_cancelled(reached).await else {
+            return Ok(false);
+        };
+        match reached {
             Ok(()) => {
-                shared.gate.open();
+                shared.gate.open(None);
                 return Ok(true);
             }
             Err(fault @ Fault::Down(Why::Misconfigured, _)) => return Err(fault.into()),
@@ -225,22 +251,29 @@ async fn expect_queue(feed: &Feed) -> anyhow::Result<()> {
     }
 }
 
-/// Makes the partitions of the days to come. A failure is tried again with the next round, long before they are needed.
+/// Makes the partitions of the days to come. A failure is tried again soon, long before they are needed.
 async fn keep_days_ahead(settings: Settings, mode: Mode) {
     if settings.partition_by == PartitionBy::None || mode.no_migrate {
         return;
     }
-    let mut ticks = tokio::time::interval(DAYS_EVERY);
     loop {
-        ticks.tick().await;
-        let made = async {
-            let mut connection = settings.connect().await?;
-            Partitions::new(settings.partition_by)
-                .make_ahead(&mut connection, &settings)
-                .await
+        let made = tokio::time::timeout(DAYS_TIMEOUT, make_days_ahead(&settings)).await;
+        let trouble = match made {
+            Ok(Ok(())) => None,
+            Ok(Err(fault)) => Some(fault.to_string()),
+            Err(_) => Some(format!("not done in {} s", DAYS_TIMEOUT.as_secs())),
         };
-        if let Err(fault) = made.await {
-            tracing::warn!(error = %fault, "the partitions of the days to come could not be made");
+        if let Some(error) = &trouble {
+            tracing::warn!(
+                error,
+                "the partitions of the days to come could not be made"
+            );
         }
+        let pause = if trouble.is_some() {
+            DAYS_AGAIN
+        } else {
+            DAYS_EVERY
+        };
+        tokio::time::sleep(pause).await;
     }
 }

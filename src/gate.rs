@@ -55,9 +55,13 @@ impl Gate {
         before.is_none()
     }
 
-    /// Whether it was closed until now.
-    pub fn open(&self) -> bool {
-        let changed = self.pause.send_if_modified(|pause| pause.take().is_some());
+    /// Opens it for one that could write, after the pause that it saw itself; whether it was closed until now. That others
+    /// can write says nothing about a batch that the database refuses.
+    pub fn open(&self, after: Option<Pause>) -> bool {
+        let changed = self.pause.send_if_modified(|pause| {
+            let opens = *pause != Some(Pause::MassRefusal) || after == Some(Pause::MassRefusal);
+            opens && pause.take().is_some()
+        });
         if changed {
             self.show(None);
         }

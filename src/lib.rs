@@ -18,7 +18,9 @@
 //!
 //! Around it: [`config`] loads and checks the settings, [`cli`] and [`commands`] are the command line, [`admin`] serves
 //! health and metrics, [`telemetry`] names every metric, [`gate`] stops receiving while the store is away, [`breaker`] while
-//! most input is bad. [`stand_in`] is a local SQS to try things with, [`demo`] shows all of it.
+//! most input is bad, [`backoff`] spaces attempts. [`json`] finds its way in text without copying it, [`amount`] is money as
+//! its text says it, [`clock`] the one place that asks for the time of day. [`stand_in`] is a local SQS to try things with,
+//! [`demo`] shows all of it.
 
 pub mod admin;
 pub mod amount;

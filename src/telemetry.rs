@@ -1,6 +1,7 @@
 //! Logs, and every metric: its name, its labels and what it means.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -56,6 +57,7 @@ pub fn start_logs(log: &Log) -> anyhow::Result<()> {
     let filter = filter(&log.level).map_err(|why| anyhow::anyhow!("log.level {why}"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => logs.init(),
@@ -77,8 +79,13 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
     if !level.split(',').all(is_part) {
         return Err(ALLOWED.to_owned());
     }
+    // A bare level is Hydrant's own. The libraries' details can hold what messages hold; who wants them has to name them.
+    let directives = match LevelFilter::from_str(level.trim()) {
+        Ok(own) if own > LevelFilter::WARN => format!("warn,hydrant={own}"),
+        _ => level.to_owned(),
+    };
     EnvFilter::builder()
-        .parse(level)
+        .parse(directives)
         .map_err(|error| format!("{ALLOWED}: {error}"))
 }
 
@@ -177,7 +184,7 @@ fn describe() {
             MESSAGES_IN_FLIGHT,
             "Messages received and not yet deleted or given back",
         ),
-        (BYTES_IN_FLIGHT, "Bytes of bodies and rows in work"),
+        (BYTES_IN_FLIGHT, "Bytes of bodies in work, as received"),
         (STORE_UP, "1 while the database takes writes"),
         (PAUSED, "1 while nothing is received, by reason"),
         (BUILD_INFO, "1, with the version"),

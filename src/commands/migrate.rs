@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::cli::Migrate;
 use crate::store::Settings;
-use crate::store::migrate::migrate;
+use crate::store::migrate::{make_days_ahead, migrate};
 use crate::store::repartition::repartition;
 use crate::{config, telemetry};
 
@@ -19,6 +19,9 @@ pub async fn run(args: Migrate) -> Result<(), Failure> {
         let moved = repartition(&settings).await.map_err(anyhow::Error::new)?;
         println!("moved {} events of {} days", moved.rows, moved.days);
     }
+    make_days_ahead(&settings)
+        .await
+        .map_err(anyhow::Error::new)?;
     if settings.partition_by != configured {
         println!(
             "now set database.partition_by = {:?} in the configuration of every daemon",

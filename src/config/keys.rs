@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 
 use super::given::Given;
 use super::{
-    Admin, Config, Database, DatabaseUrl, Log, LogFormat, MAX_BODY_BYTES, PartitionBy, Source,
-    SourceFormat, SourceKind,
+    Admin, BODY_BYTES_LIMIT, Config, Database, DatabaseUrl, Log, LogFormat, MAX_BODY_BYTES,
+    PartitionBy, Source, SourceFormat, SourceKind,
 };
 
 const PARTITION_BY: [(&str, PartitionBy); 2] =
@@ -70,7 +70,11 @@ pub fn source(given: &mut Given, name: &str) -> Source {
         workers: given.size(&key("workers"), 1..=256, 2),
         wait_time_secs: given.number(&key("wait_time_secs"), 0..=20, 20),
         visibility_timeout_secs: given.number(&key("visibility_timeout_secs"), 5..=43_200, 120),
-        max_body_bytes: given.size(&key("max_body_bytes"), MIB..=1 << 30, MAX_BODY_BYTES as u64),
+        max_body_bytes: given.size(
+            &key("max_body_bytes"),
+            MIB..=BODY_BYTES_LIMIT,
+            MAX_BODY_BYTES as u64,
+        ),
         batch_events: given.size(&key("batch_events"), 1..=100_000, 5_000),
         batch_bytes: given.size(&key("batch_bytes"), 64 << 10..=256 * MIB, 8 * MIB),
         linger_ms: given.number(&key("linger_ms"), 0..=10_000, 50),

@@ -21,6 +21,8 @@ use given::Given;
 
 /// What a body may inflate to where nothing else is set.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
+/// The most that can be set. A body may be a single event, and Postgres takes no message near 1 GiB.
+pub const BODY_BYTES_LIMIT: u64 = 256 << 20;
 
 /// Everything that can be set. Each key is explained in `config/hydrant.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +131,12 @@ impl DatabaseUrl {
         if !self.0.starts_with("postgres://") && !self.0.starts_with("postgresql://") {
             anyhow::bail!("must begin with postgres:// or postgresql://");
         }
+        if let Some(key) = self.unknown_parameter() {
+            anyhow::bail!(
+                "has the unknown parameter {key:?}; allowed are {} and options[…]",
+                URL_PARAMETERS.join(", ")
+            );
+        }
         let options: PgConnectOptions = self.0.parse().map_err(|_| {
             anyhow::anyhow!(
                 "must be an address such as postgres://user:password@host:5432/database; in a password, write # as %23, \
@@ -137,7 +145,36 @@ impl DatabaseUrl {
         })?;
         Ok(options.application_name("hydrant"))
     }
+
+    /// The first parameter that the URL has and Postgres' addresses do not. The library only warns of it, with its value:
+    /// a misspelt `sslmode` would switch TLS off, a misspelt `password` would stand in the log.
+    fn unknown_parameter(&self) -> Option<&str> {
+        let parameters = self.0.split_once('?')?.1.split('&');
+        let mut keys = parameters.map(|parameter| parameter.split('=').next().unwrap_or(""));
+        keys.find(|key| !URL_PARAMETERS.contains(key) && !key.starts_with("options["))
+    }
 }
+
+/// What may follow the `?` of a database's address.
+const URL_PARAMETERS: [&str; 17] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+];
 
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -155,3 +155,20 @@ fn a_password_is_in_no_debug_output() {
     let config = read("", &[("DATABASE_URL", "postgres://u:geheim@h/d")]).unwrap();
     assert!(!format!("{config:?}").contains("geheim"));
 }
+
+#[test]
+fn a_body_may_have_256_mib_and_no_more() {
+    let with = |bytes: u64| {
+        let roomy = ("HYDRANT__MAX_INFLIGHT_BYTES", "1073741824");
+        let bytes = bytes.to_string();
+        let body = ("HYDRANT__SOURCE__HASOFFERS__MAX_BODY_BYTES", bytes.as_str());
+        read(EXAMPLE, &[roomy, body])
+    };
+    let most = 256 << 20;
+    assert_eq!(
+        with(most).unwrap().source["hasoffers"].max_body_bytes,
+        268_435_456
+    );
+    let error = with(most + 1).unwrap_err().to_string();
+    assert!(error.contains("MAX_BODY_BYTES"), "{error}");
+}

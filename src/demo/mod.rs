@@ -1,6 +1,6 @@
 //! The demo: a generated feed, a local SQS, a throw-away PostgreSQL and the real daemon between them, then what landed.
 //!
-//! [`feed`] makes events (of the [`fields`] that TUNE's have), [`publication`] the messages that a queue would give,
+//! [`feed`] makes events (of the [`fields`] that TUNE's have), [`mod@publication`] the messages that a queue would give,
 //! [`postgres`] the server and [`daemon`] the child process, in a [`folder`] that goes away whatever happens; [`report`]
 //! shows and checks. The generator serves benchmarks, too.
 

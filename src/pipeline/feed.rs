@@ -70,7 +70,7 @@ impl Feed {
     }
 
     /// Takes note of bodies, true for a bad one.
-    pub(super) fn note(&self, bodies: &[bool]) {
+    pub fn note(&self, bodies: &[bool]) {
         let Some(breaker) = &self.breaker else { return };
         let mut breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
         if breaker.note(bodies, Instant::now()) {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use metrics::gauge;
 
 use crate::sources::Delivery;
-use crate::sources::sqs::{Heartbeat, Sqs};
+use crate::sources::heartbeat::Heartbeat;
+use crate::sources::sqs::Sqs;
 use crate::telemetry;
 
 /// Messages in the order of their receive, kept invisible as long as they are held.

@@ -21,10 +21,14 @@ use crate::breaker::Permit;
 use crate::formats::hasoffers::Body;
 use crate::formats::{Reason, Refusal, Reject, Scope};
 use crate::sources::Delivery;
-use crate::sources::sqs::{BATCH_MAX, SqsError};
+use crate::sources::sqs::BATCH_MAX;
+use crate::sources::sqs_error::SqsError;
 use crate::store::Store;
 use crate::store::batch::Batch;
 use crate::telemetry;
+
+/// How long messages wait before they are given back when the daemon stops.
+const CUT_POLLS: Duration = Duration::from_secs(1);
 
 /// A body up to this size is read by any worker at any time; memory for a larger one is asked for.
 pub const SMALL_BODY_BYTES: usize = 4 << 20;
@@ -73,6 +77,10 @@ impl Worker {
             stop.run_until_cancelled(self.shared.gate.wait_open())
                 .await?;
             if let Permit::Wait(wait) = self.feed.permit() {
+                if self.feed.until_empty {
+                    // It would not end today; the daemon says why.
+                    stop.cancel();
+                }
                 stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
                 continue;
             }
@@ -152,7 +160,9 @@ impl Worker {
                 && !self.batch.is_full()
                 && held.body_bytes < self.feed.settings.batch_bytes;
             let late = held.since.elapsed() >= linger || self.feed.stop.is_cancelled();
-            if !full_receive || !room || late {
+            // Whatever forbids to receive forbids to receive more.
+            let paused = self.shared.gate.pause().is_some() || self.feed.is_mostly_bad();
+            if !full_receive || !room || late || paused {
                 break;
             }
             match self.poll(false).await {
@@ -269,6 +279,8 @@ impl Worker {
                 messages = others.len(),
                 "stopping: messages that are not stored go back to the queue"
             );
+            // The long polls that the stop has cut may live on in the queue for a moment, and would take them at once.
+            tokio::time::sleep(CUT_POLLS).await;
             self.feed.sqs.release(&others).await;
         }
         histogram!(telemetry::BATCH_SECONDS, "source" => self.source()).record(since.elapsed());

@@ -4,17 +4,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
+use tokio::task::block_in_place;
 
 use super::held::Held;
 use super::{Stopped, Worker};
 use crate::backoff::Backoff;
 use crate::clock;
-use crate::formats::{Reason, Refusal, Reject, Scope};
+use crate::formats::{Reject, Scope};
 use crate::gate::Pause;
 use crate::store::batch::Role;
 use crate::store::fault::{Fault, Why};
-use crate::store::{Refused, Tally, Written};
+use crate::store::refused::{self, Refused};
+use crate::store::{Tally, Written};
 use crate::telemetry;
+
+/// Attempts to write a batch that others contend for, before that counts as an outage: some two minutes.
+const PATIENCE: u32 = 20;
+/// Lines of log about one batch's quarantine.
+const LINES_MAX: usize = 100;
 
 impl Worker {
     /// Writes the batch and empties it. However long the store is away: what is held stays invisible meanwhile.
@@ -24,7 +31,7 @@ impl Worker {
             let written = self.write_until_stored().await?;
             self.count(&written.tally);
             if !written.refused.is_empty() {
-                self.take_refused(&written.refused, held);
+                self.take_refused(&written.refused, held).await?;
                 self.write_until_stored().await?;
                 self.count(&Tally::default());
             }
@@ -40,6 +47,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let source = self.source();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut seen = None;
         loop {
             let outcome = tokio::select! {
                 outcome = self.store.write(&source, &self.batch) => outcome,
@@ -50,32 +58,43 @@ impl Worker {
             };
             let fault = match outcome {
                 Ok(written) => {
-                    if shared.gate.open() {
+                    if shared.gate.open(seen) {
                         tracing::info!("the store takes writes again: receiving goes on");
                     }
                     return Ok(written);
                 }
                 Err(fault) => fault,
             };
-            self.bear(fault, &mut backoff).await?;
+            seen = self.bear(fault, &mut backoff).await?;
         }
     }
 
-    /// Waits as long as a fault of the store asks for.
-    async fn bear(&mut self, fault: Fault, backoff: &mut Backoff) -> Result<(), Stopped> {
+    /// Waits as long as a fault of the store asks for. What it closed the gate with, if it did.
+    async fn bear(
+        &mut self,
+        fault: Fault,
+        backoff: &mut Backoff,
+    ) -> Result<Option<Pause>, Stopped> {
+        let wait = backoff.wait();
         let (label, pause) = match &fault {
-            Fault::Race(_) | Fault::Contention(_) => ("contention", None),
-            Fault::TooMuch(_) => ("too_much", None),
+            // Others are at it as well; but not for ever.
+            Fault::Race(_) | Fault::Contention(_) if backoff.failures() < PATIENCE => {
+                ("contention", None)
+            }
+            Fault::Race(_) | Fault::Contention(_) => {
+                ("contention", Some(Pause::Store(Why::Unavailable)))
+            }
+            // A single event is too much: that is no matter of size any more.
+            Fault::TooMuch(_) => ("too_much", Some(Pause::Store(Why::Unavailable))),
             Fault::Down(why, _) => (why.as_str(), Some(Pause::Store(*why))),
             Fault::MassRefusal(_) => ("mass_refusal", Some(Pause::MassRefusal)),
             // A row of our own that cannot be written, whatever the data.
             Fault::Data(_) => ("refused", Some(Pause::Store(Why::Unavailable))),
         };
         counter!(telemetry::STORE_FAULTS, "source" => self.source(), "fault" => label).increment(1);
-        let wait = backoff.wait();
         // A connection that went away while nobody used it is no outage: at first a new one is tried at once.
         if backoff.failures() == 1 && pause == Some(Pause::Store(Why::Unavailable)) {
-            return Ok(());
+            return Ok(None);
         }
         let source = self.feed.name();
         match pause {
@@ -97,37 +116,38 @@ impl Worker {
         patience
             .run_until_cancelled(tokio::time::sleep(wait))
             .await
-            .ok_or(Stopped)
+            .ok_or(Stopped)?;
+        Ok(pause)
     }
 
     /// Fills the batch with the events that only Postgres refuses, as rejects with the bytes that they had.
-    fn take_refused(&mut self, refused: &[Refused], held: &Held) {
-        let rejects: Vec<Reject> = refused
-            .iter()
-            .filter_map(|refused| self.reject_of(refused, held))
-            .collect();
+    async fn take_refused(&mut self, refused: &[Refused], held: &Held) -> Result<(), Stopped> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let rejects = loop {
+            match block_in_place(|| self.rejects_of(refused, held)) {
+                Ok(rejects) => break rejects,
+                Err(fault) => drop(self.bear(fault, &mut backoff).await?),
+            }
+        };
         self.batch.clear();
         for reject in rejects {
             self.batch.reject(reject);
         }
+        Ok(())
     }
 
-    fn reject_of(&self, refused: &Refused, held: &Held) -> Option<Reject> {
-        let fact = self.batch.facts().get(refused.fact)?;
-        let delivery = held.deliveries.get(fact.origin.delivery)?;
-        let body = self
-            .open(delivery, self.feed.settings.max_body_bytes)
-            .ok()?;
-        let detail = format!("the database refused it with SQLSTATE {}", refused.sqlstate);
-        Some(Reject {
-            scope: Scope::Event,
-            refusal: Refusal::new(Reason::RefusedByDatabase, detail),
-            payload: body.raw_event(fact.origin.event)?.as_bytes().to_vec(),
-            message_id: delivery.id.clone(),
-            network_id: Some(self.batch.network_id(fact).to_owned()),
-            event_id: Some(self.batch.event_id(fact).to_owned()),
-            dispatch_timestamp: body.dispatch_timestamp(),
-        })
+    /// Opens each delivery of theirs once more: a batch keeps no raw events.
+    fn rejects_of(&self, refused: &[Refused], held: &Held) -> Result<Vec<Reject>, Fault> {
+        let delivery = |refused: &Refused| self.batch.facts()[refused.fact].origin.delivery;
+        let mut rejects = Vec::with_capacity(refused.len());
+        for refused in refused.chunk_by(|a, b| delivery(a) == delivery(b)) {
+            let delivery = &held.deliveries[delivery(&refused[0])];
+            let body = self
+                .open(delivery, self.feed.settings.max_body_bytes)
+                .map_err(|refusal| refused::not_found(&delivery.id, refusal.detail))?;
+            rejects.extend(refused::rejects(refused, &self.batch, &body, &delivery.id)?);
+        }
+        Ok(rejects)
     }
 
     /// Counts what a committed batch came to, and says what is in quarantine.
@@ -149,9 +169,7 @@ impl Worker {
             let labels = [("source", source.clone()), ("outcome", outcome.to_owned())];
             counter!(telemetry::EVENTS, &labels).increment(count);
         }
-        for reject in self.batch.rejects() {
-            self.say(reject);
-        }
+        self.tell_rejects();
         if tally.variants > 0 {
             tracing::warn!(
                 source,
@@ -174,17 +192,33 @@ impl Worker {
         }
     }
 
-    /// One line for each thing in quarantine. Never its payload: that may be personal.
-    fn say(&self, reject: &Reject) {
-        let (scope, reason) = (reject.scope.as_str(), reject.refusal.reason.as_str());
+    /// One line for each thing in quarantine, up to a number: one body can hold millions of bad events. Never a payload:
+    /// that may be personal.
+    fn tell_rejects(&self) {
         let source = self.source();
-        counter!(telemetry::QUARANTINED, "source" => source.clone(), "scope" => scope, "reason" => reason)
-            .increment(1);
-        tracing::warn!(
-            source, scope, reason, detail = %reject.refusal.detail,
-            message_id = reject.message_id, network_id = reject.network_id, event_id = reject.event_id,
-            "quarantined"
-        );
+        for (nth, reject) in self.batch.rejects().iter().enumerate() {
+            let (scope, reason) = (reject.scope.as_str(), reject.refusal.reason.as_str());
+            let labels = [
+                ("source", source.clone()),
+                ("scope", scope.into()),
+                ("reason", reason.into()),
+            ];
+            counter!(telemetry::QUARANTINED, &labels).increment(1);
+            if nth < LINES_MAX {
+                tracing::warn!(
+                    source, scope, reason, detail = %reject.refusal.detail, message_id = reject.message_id,
+                    network_id = reject.network_id, event_id = reject.event_id, "quarantined"
+                );
+            }
+        }
+        let untold = self.batch.rejects().len().saturating_sub(LINES_MAX);
+        if untold > 0 {
+            tracing::warn!(
+                source,
+                more = untold,
+                "quarantined, too; see `hydrant quarantine list`"
+            );
+        }
     }
 
     /// When the newest original or adjustment of the batch happened.

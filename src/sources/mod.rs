@@ -1,6 +1,8 @@
 //! Sources hand over deliveries and take them back: acknowledged, or released undone.
 
+pub mod heartbeat;
 pub mod sqs;
+pub mod sqs_error;
 pub mod sqs_inspect;
 
 /// One message as a source gave it.
@@ -9,6 +11,4 @@ pub struct Delivery {
     /// The source's own id of the message, for logs and quarantine; never an identity of its events.
     pub id: String,
     pub body: String,
-    /// How often it was given out, this time included.
-    pub attempt: u32,
 }

@@ -1,8 +1,8 @@
 //! Amazon SQS: receive by long poll, delete in batches, extend and release by visibility.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
@@ -11,15 +11,14 @@ use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName,
+    DeleteMessageBatchRequestEntry, QueueAttributeName,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures_util::StreamExt;
 use metrics::counter;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::Delivery;
+use super::sqs_error::SqsError;
 use crate::config::Source;
 use crate::telemetry;
 
@@ -31,11 +30,6 @@ const REQUESTS_MAX: usize = 8;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts to delete a message before it is left to redelivery.
 const DELETE_ATTEMPTS: u32 = 3;
-/// From its first receive on, a message can be kept invisible for 12 hours in all.
-const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600 - 60);
-
-/// The code where it did not come to a call.
-pub const NO_CREDENTIALS: &str = "no credentials";
 
 /// One queue.
 #[derive(Debug)]
@@ -44,32 +38,10 @@ pub struct Sqs {
     pub(super) client: Client,
     pub(super) queue_url: String,
     wait: Duration,
-    visibility: Duration,
+    pub(super) visibility: Duration,
     /// The newest receipt handle of each message that is held. A message can come again while its first copy is in work,
     /// and a delete with its older handle reports success and may delete nothing.
     receipts: Mutex<HashMap<String, String>>,
-}
-
-/// Why a call failed, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum SqsError {
-    /// The queue does not exist, here and now.
-    #[error("the queue {0} does not exist: check queue_url, region and endpoint_url")]
-    NoQueue(String),
-    /// Credentials or rights.
-    #[error("SQS refuses the credentials or the right to {doing} ({code}): {detail}")]
-    Denied {
-        doing: &'static str,
-        code: String,
-        detail: String,
-    },
-    /// Throttling, a fault of the service or the network: again after a while.
-    #[error("could not {doing} ({code}): {detail}")]
-    Failed {
-        doing: &'static str,
-        code: String,
-        detail: String,
-    },
 }
 
 impl Sqs {
@@ -95,14 +67,18 @@ impl Sqs {
         if let Some(endpoint) = &source.endpoint_url {
             loader = loader.endpoint_url(endpoint);
         }
-        let config = aws_sdk_sqs::config::Builder::from(&loader.load().await)
+        let chain = loader.load().await;
+        let mut config = aws_sdk_sqs::config::Builder::from(&chain)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if chain.region().is_none() && source.endpoint_url.is_some() {
+            // A local SQS has no regions, but the signature needs one.
+            config = config.region(Region::from_static("us-east-1"));
+        }
         Sqs {
             name: name.to_owned(),
-            client: Client::from_conf(config),
+            client: Client::from_conf(config.build()),
             queue_url: source.queue_url.clone(),
             wait,
             visibility: source.visibility_timeout(),
@@ -130,7 +106,7 @@ impl Sqs {
         &self.name
     }
 
-    fn receipts(&self) -> MutexGuard<'_, HashMap<String, String>> {
+    pub(super) fn receipts(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,7 +123,6 @@ impl Sqs {
             .max_number_of_messages(BATCH_MAX as i32)
             .wait_time_seconds(wait.as_secs() as i32)
             .visibility_timeout(self.visibility.as_secs() as i32)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()
             .await
             .map_err(|error| self.explain("receive messages", error))?;
@@ -157,16 +132,10 @@ impl Sqs {
             let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
                 continue;
             };
-            let count = message
-                .attributes
-                .as_ref()
-                .and_then(|a| a.get(&MessageSystemAttributeName::ApproximateReceiveCount));
-            let attempt = count.and_then(|count| count.parse().ok()).unwrap_or(1);
             receipts.insert(id.clone(), receipt);
             deliveries.push(Delivery {
                 id,
                 body: message.body.unwrap_or_default(),
-                attempt,
             });
         }
         Ok(deliveries)
@@ -275,7 +244,7 @@ impl Sqs {
     }
 
     /// Sets how long messages stay invisible from now on; how many could not be set.
-    async fn change_visibility(&self, receipts: &[String], timeout: Duration) -> usize {
+    pub(super) async fn change_visibility(&self, receipts: &[String], timeout: Duration) -> usize {
         futures_util::stream::iter(chunks(receipts))
             .map(|chunk| self.change_chunk(chunk, timeout))
             .buffer_unordered(REQUESTS_MAX)
@@ -349,14 +318,11 @@ impl Sqs {
             .get_queue_attributes()
             .queue_url(&self.queue_url)
             .set_attribute_names(Some(names.to_vec()));
+        let doing = "read the queue's attributes";
         match within_call(request.send()).await {
             Some(Ok(reply)) => Ok(reply.attributes.unwrap_or_default()),
-            Some(Err(error)) => Err(self.explain("read the queue's attributes", error)),
-            None => Err(SqsError::Failed {
-                doing: "read the queue's attributes",
-                code: "timeout".into(),
-                detail: format!("no answer in {} s", CALL_TIMEOUT.as_secs()),
-            }),
+            Some(Err(error)) => Err(self.explain(doing, error)),
+            None => Err(no_answer(doing)),
         }
     }
 
@@ -365,55 +331,8 @@ impl Sqs {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        let code = error.code().unwrap_or_default().to_owned();
-        if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") {
-            return SqsError::NoQueue(self.queue_url.clone());
-        }
-        let detail = match error.message() {
-            Some(message) => message.to_owned(),
-            None => chain(&error),
-        };
-        let no_credentials =
-            matches!(error, SdkError::ConstructionFailure(_)) || detail.contains("credential");
-        let denied = [
-            "AccessDenied",
-            "ExpiredToken",
-            "InvalidClientTokenId",
-            "SignatureDoesNotMatch",
-            "UnrecognizedClient",
-            "InvalidSecurity",
-            "MissingAuthenticationToken",
-            "KmsAccessDenied",
-        ];
-        if no_credentials || denied.iter().any(|word| code.contains(word)) {
-            let code = if code.is_empty() {
-                NO_CREDENTIALS.to_owned()
-            } else {
-                code
-            };
-            return SqsError::Denied {
-                doing,
-                code,
-                detail,
-            };
-        }
-        let code = if code.is_empty() {
-            "no answer".to_owned()
-        } else {
-            code
-        };
-        SqsError::Failed {
-            doing,
-            code,
-            detail,
-        }
+        SqsError::new(&self.queue_url, doing, error)
     }
-}
-
-/// An error with its causes. The SDK's own way of showing them adds pages of its innards, responses with headers included.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// As many entries as one batch request may have.
@@ -426,73 +345,20 @@ pub(super) async fn within_call<T>(call: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(CALL_TIMEOUT, call).await.ok()
 }
 
+/// What [`within_call`] without a reply means.
+pub(super) fn no_answer(doing: &'static str) -> SqsError {
+    SqsError::Failed {
+        doing,
+        code: "timeout".to_owned(),
+        detail: format!("no answer in {} s", CALL_TIMEOUT.as_secs()),
+    }
+}
+
 /// The region that a queue's URL names, as in `https://sqs.us-east-1.amazonaws.com/…`.
 pub fn region_of(queue_url: &str) -> Option<String> {
     let host = queue_url.split("//").nth(1)?.split('/').next()?;
     let region = host.strip_prefix("sqs.")?.split(".amazonaws.com").next()?;
     (region != host && !region.contains('.')).then(|| region.to_owned())
-}
-
-/// Keeps messages invisible until it is stopped: extended again after each third of the visibility timeout.
-#[derive(Debug)]
-pub struct Heartbeat {
-    stop: CancellationToken,
-    held: Arc<Mutex<Vec<(String, Instant)>>>,
-    task: AbortOnDropHandle<()>,
-}
-
-impl Heartbeat {
-    pub fn start(sqs: Arc<Sqs>) -> Heartbeat {
-        let stop = CancellationToken::new();
-        let held = Arc::<Mutex<Vec<(String, Instant)>>>::default();
-        let task = tokio::spawn(beat(sqs, Arc::clone(&held), stop.clone()));
-        Heartbeat {
-            stop,
-            held,
-            task: AbortOnDropHandle::new(task),
-        }
-    }
-
-    /// Keeps these messages as well.
-    pub fn hold(&self, deliveries: &[Delivery]) {
-        let now = Instant::now();
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend(deliveries.iter().map(|delivery| (delivery.id.clone(), now)));
-    }
-
-    /// Stops and waits for a call under way: it must not undo the release that follows.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        let _ = self.task.await;
-    }
-}
-
-async fn beat(sqs: Arc<Sqs>, held: Arc<Mutex<Vec<(String, Instant)>>>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(sqs.visibility / 3);
-    ticks.tick().await;
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let receipts: Vec<String> = {
-            let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            let newest = sqs.receipts();
-            let extensible = held
-                .iter()
-                .filter(|(_, since)| since.elapsed() + sqs.visibility < INVISIBLE_MAX);
-            extensible
-                .filter_map(|(id, _)| newest.get(id).cloned())
-                .collect()
-        };
-        let failed = sqs.change_visibility(&receipts, sqs.visibility).await;
-        let extended = receipts.len() - failed;
-        counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name.clone(), "outcome" => "extended").increment(extended as u64);
-        counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name.clone(), "outcome" => "failed").increment(failed as u64);
-        if failed > 0 {
-            tracing::warn!(
-                source = sqs.name,
-                messages = failed,
-                "visibility could not be extended; the messages may come twice"
-            );
-        }
-    }
 }
 
 #[cfg(test)]

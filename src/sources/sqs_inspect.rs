@@ -11,7 +11,8 @@ use aws_sdk_sqs::types::{
 };
 use aws_smithy_types::date_time::Format;
 
-use super::sqs::{Sqs, SqsError, within_call};
+use super::sqs::{Sqs, no_answer, within_call};
+use super::sqs_error::SqsError;
 use crate::clock;
 
 /// A receipt handle of no message: SQS refuses it, but only to those who have the right.
@@ -82,14 +83,6 @@ impl Sqs {
             Some(Err(error)) => Err(self.explain(doing, error)),
             None => Err(no_answer(doing)),
         }
-    }
-}
-
-fn no_answer(doing: &'static str) -> SqsError {
-    SqsError::Failed {
-        doing,
-        code: "timeout".to_owned(),
-        detail: "no answer in 10 s".to_owned(),
     }
 }
 

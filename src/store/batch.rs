@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use twox_hash::XxHash3_128;
+
 use crate::formats::Reject;
 use crate::formats::hasoffers::event::{ADJUSTED_AT, Action, CREATED, Event, Kind};
 use crate::formats::hasoffers::fields::{FIELDS, Type};
@@ -125,7 +127,7 @@ impl Batch {
     /// Empties it. The memory is kept for the next, but for that of an event beyond all measure.
     pub fn clear(&mut self) {
         self.rows.clear();
-        self.rows.shrink_to(self.max_bytes * 2);
+        self.rows.shrink_to(self.max_bytes.saturating_mul(2));
         self.scratch.clear();
         self.scratch.shrink_to(self.max_bytes);
         self.facts.clear();
@@ -314,9 +316,8 @@ fn content_hash(row: &[u8], scratch: &mut Vec<u8>) -> [u8; 16] {
         }
         column += 1;
     }
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&blake3::hash(scratch).as_bytes()[..16]);
-    hash
+    // Nobody who could choose the contents of one id to collide gains by it: a fast hash is enough.
+    XxHash3_128::oneshot(scratch).to_be_bytes()
 }
 
 #[cfg(test)]

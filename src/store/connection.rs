@@ -117,7 +117,7 @@ impl Store {
             return Ok(());
         }
         let mut connection = self.settings.connect().await?;
-        expect_writable(&mut connection).await?;
+        expect_writable(&mut connection, &self.settings.schema).await?;
         self.partitions
             .load(&mut connection, &self.settings)
             .await?;
@@ -156,16 +156,20 @@ impl Store {
 }
 
 /// A standby or a demoted primary answers queries, but takes no rows.
-async fn expect_writable(connection: &mut PgConnection) -> Result<(), Fault> {
+async fn expect_writable(connection: &mut PgConnection, schema: &str) -> Result<(), Fault> {
     let row = sqlx::query(
         "select pg_is_in_recovery() as standby, current_setting('transaction_read_only') = 'on' as read_only,
-                current_setting('server_encoding') as encoding",
+                current_setting('server_encoding') as encoding,
+                exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                        where n.nspname = $1 and c.relname = 'events') as migrated",
     )
+    .bind(schema)
     .persistent(false)
     .fetch_one(connection)
     .await
     .map_err(|error| Fault::new(error, "could not ask the database whether it can be written"))?;
-    let (standby, read_only, encoding): (bool, bool, String) = (row.get(0), row.get(1), row.get(2));
+    let (standby, read_only): (bool, bool) = (row.get(0), row.get(1));
+    let (encoding, migrated): (String, bool) = (row.get(2), row.get(3));
     if standby || read_only {
         return Err(Fault::down(
             Why::ReadOnly,
@@ -176,6 +180,12 @@ async fn expect_writable(connection: &mut PgConnection) -> Result<(), Fault> {
         return Err(Fault::down(
             Why::Misconfigured,
             format!("the database's encoding is {encoding}; it must be UTF8"),
+        ));
+    }
+    if !migrated {
+        return Err(Fault::down(
+            Why::Misconfigured,
+            format!("schema {schema:?} has no tables of hydrant: run hydrant migrate"),
         ));
     }
     Ok(())

@@ -103,7 +103,12 @@ fn wrap(error: sqlx::Error, doing: &'static str) -> anyhow::Error {
     match error.as_database_error() {
         Some(database) => {
             let state = database.code().unwrap_or_default().into_owned();
-            anyhow::anyhow!("{doing}: {} (SQLSTATE {state})", database.message())
+            let hint = if state == "42P01" {
+                "; has hydrant migrate been run?"
+            } else {
+                ""
+            };
+            anyhow::anyhow!("{doing}: {} (SQLSTATE {state}){hint}", database.message())
         }
         // Its causes are in its own words already.
         None => anyhow::anyhow!("{doing}: {error}"),

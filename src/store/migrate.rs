@@ -14,7 +14,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 /// The migrations' own table.
 pub(super) const TABLE: &str = "hydrant_migrations";
 
-/// Makes the schema, the tables and the days ahead, as far as they are missing. Safe while daemons run, and when two do it
+/// Makes the schema and the tables, as far as they are missing. Safe while daemons run, and when two do it
 /// at once: the migrator holds an advisory lock, the only one in Hydrant.
 ///
 /// # Errors
@@ -44,6 +44,16 @@ pub async fn migrate(settings: &Settings) -> Result<(), Fault> {
     .await
     .map_err(|error| Fault::new(error, "could not enter the schema"))?;
     migrator().run(&mut connection).await.map_err(explain)?;
+    let _ = connection.close().await;
+    Ok(())
+}
+
+/// Makes the partitions of the days to come.
+///
+/// # Errors
+/// The database does not answer or refuses us, or somebody reads `events` for long: [`Fault::Contention`].
+pub async fn make_days_ahead(settings: &Settings) -> Result<(), Fault> {
+    let mut connection = settings.connect().await?;
     Partitions::new(settings.partition_by)
         .make_ahead(&mut connection, settings)
         .await?;

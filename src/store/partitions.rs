@@ -1,13 +1,14 @@
 //! The partitions of `events`: which there are, and making the days that are missing.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::connection::{Settings, execute};
 use super::fault::Fault;
+use crate::clock;
 use crate::config::PartitionBy;
 use crate::formats::hasoffers::value::Day;
 
@@ -17,7 +18,7 @@ pub const DAYS_AHEAD: i32 = 14;
 pub(super) const DAYS_BACK: i32 = 400;
 /// Readers of `events` hold a lock that ATTACH waits for; this long, and then again.
 const LOCK_TIMEOUT_MS: u32 = 1_000;
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 3;
 
 /// The table that holds a row of `events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,12 @@ impl Partitions {
     /// The days that have a partition of their own.
     pub fn days(&self) -> impl Iterator<Item = Day> {
         self.days.iter().copied()
+    }
+
+    /// Lets days stay in the default partition, as far as this connection is concerned.
+    pub fn leave_out(&mut self, days: BTreeSet<Day>) {
+        self.left_out
+            .extend(days.into_iter().filter(|day| !self.days.contains(day)));
     }
 
     /// Reads which days there are.
@@ -237,10 +244,7 @@ fn day_of(table: &str) -> Option<Day> {
 }
 
 pub(super) fn today() -> Day {
-    let seconds = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs());
-    Day::of_unix_seconds(seconds as i64).unwrap_or(Day::EPOCH)
+    Day::of_unix_seconds(clock::unix_seconds()).unwrap_or(Day::EPOCH)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Changing `partition_by` of a database that holds clicks and impressions already. Safe while daemons run: they wait for
-//! the part that is being moved, and look at the partitions again.
+//! the part that is being moved, and look at the partitions again. Readers wait as well, see each direction.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -123,8 +123,9 @@ fn begin(settings: &Settings) -> String {
     )
 }
 
-/// From the default partition into days of their own. Writers to the default partition wait; readers do not, but for the
-/// moment of ATTACH.
+/// From the default partition into days of their own. Writers to the default partition wait. Readers do not while rows are
+/// moved, but at the end they do: ADD CONSTRAINT reads the whole default partition while nobody else may, then come the
+/// ATTACHes.
 fn out_of_default(settings: &Settings, days: &[Day]) -> Script {
     let columns = format!("{}, received_at", columns(Table::Events(Leaf::Default)));
     let tables: Vec<(String, Day)> = days
@@ -173,7 +174,8 @@ fn out_of_default(settings: &Settings, days: &[Day]) -> Script {
 }
 
 /// From a day of its own into the default partition, where an id is unique whatever its day: where it came with two days,
-/// the least (dispatch_timestamp, content_hash) wins, as everywhere.
+/// the least (dispatch_timestamp, content_hash) wins, as everywhere. DETACH locks `events`, so readers and writers of all
+/// of it wait while a day is moved: in between the day would be in no view.
 fn into_default(settings: &Settings, day: Day) -> Script {
     let table = Leaf::Day(day).table();
     let columns = format!("{}, received_at", columns(Table::Events(Leaf::Default)));
@@ -189,17 +191,38 @@ fn into_default(settings: &Settings, day: Day) -> Script {
         "(coalesce(t.dispatch_timestamp, {latest}), t.content_hash) < (coalesce(d.dispatch_timestamp, {latest}), d.content_hash)"
     );
     let same_id = "d.network_id = t.network_id and d.event_id = t.event_id";
+    // What lost while there were no days may stand in a day of its own since: it is one content, with the least of its
+    // times, and in one place.
+    let own_variants = format!(
+        "with own as (
+             delete from event_variants v using {table} t
+             where v.network_id = t.network_id and v.event_id = t.event_id and v.role = 'original'
+                 and v.content_hash = t.content_hash
+             returning v.network_id, v.event_id, v.dispatch_timestamp
+         )
+         update {table} t set dispatch_timestamp = own.dispatch_timestamp from own
+         where t.network_id = own.network_id and t.event_id = own.event_id
+             and own.dispatch_timestamp < coalesce(t.dispatch_timestamp, {latest})"
+    );
+    let keep_aside = |alias: &str, condition: &str| {
+        format!(
+            "insert into event_variants as v (role, {columns})
+                 select 'original', {} from {table} t join events_default d on {same_id} where {condition}
+             on conflict (network_id, event_id, role, content_hash)
+             do update set dispatch_timestamp = least(v.dispatch_timestamp, excluded.dispatch_timestamp)",
+            of(alias)
+        )
+    };
     Script {
         before: format!(
             "{};\nalter table events detach partition {table};
-             insert into event_variants (role, {columns})
-                 select 'original', {ts} from {table} t join events_default d on {same_id} where not {lesser};
-             insert into event_variants (role, {columns})
-                 select 'original', {ds} from {table} t join events_default d on {same_id} where {lesser};
+             {own_variants};
+             {};
+             {};
              delete from events_default d using {table} t where {same_id} and {lesser}",
             begin(settings),
-            ts = of("t"),
-            ds = of("d"),
+            keep_aside("t", &format!("not {lesser}")),
+            keep_aside("d", &lesser),
         ),
         moves: vec![format!(
             "insert into events_default ({columns}) select {columns} from {table} on conflict do nothing"

@@ -1,6 +1,6 @@
 //! The write transaction, in its fixed phases, and what is done when it fails.
 
-use std::time::Duration;
+use sqlx::postgres::PgConnection;
 
 use super::batch::Batch;
 use super::conflicts;
@@ -10,6 +10,7 @@ use super::fault::{Fault, Why};
 use super::patches::{self, Records};
 use super::plan::{Group, Part, Plan, Row, Table, Version};
 use super::quarantine;
+use super::refused::Refused;
 
 /// What became of the facts of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,14 +32,6 @@ impl std::ops::AddAssign for Tally {
         self.duplicates += other.duplicates;
         self.variants += other.variants;
     }
-}
-
-/// A fact that only Postgres refused.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Refused {
-    /// Its position in [`Batch::facts`].
-    pub fact: usize,
-    pub sqlstate: String,
 }
 
 /// What became of a batch. All of it is committed but for what was refused.
@@ -119,11 +112,12 @@ impl Store {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.disconnect();
-                let sentence = format!(
-                    "no answer from the database in {} s",
-                    Duration::as_secs(&deadline)
-                );
-                return Err(Fault::down(Why::Unavailable, sentence));
+                let sentence = format!("no answer from the database in {} s", deadline.as_secs());
+                // A server that is gone shows when the connection is made anew; one that is slow gets less at a time.
+                return Err(match part.len() {
+                    1 => Fault::down(Why::Unavailable, sentence),
+                    _ => Fault::TooMuch(anyhow::anyhow!(sentence)),
+                });
             }
         };
         match &outcome {
@@ -186,6 +180,8 @@ impl Store {
         Ok(tally)
     }
 
+    /// Makes the days that the part needs. Where readers of `events` (a dump, a long report) do not let go of it, their
+    /// events go to the default partition rather than wait for hours.
     async fn make_days(&mut self, part: &Part<'_>) -> Result<(), Fault> {
         let days = part
             .facts
@@ -203,7 +199,14 @@ impl Store {
         else {
             return Ok(());
         };
-        partitions.make(connection, settings, missing).await
+        match partitions.make(connection, settings, missing.clone()).await {
+            Err(Fault::Contention(error)) => {
+                tracing::warn!(%error, days = missing.len(), "days stay in the default partition");
+                partitions.leave_out(missing);
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Adds the rows of one table and resolves their conflicts.
@@ -226,115 +229,134 @@ impl Store {
             ));
         };
         let table = group.table;
-        let key = |row: &Row<'_>| -> (String, String) {
-            (
-                batch.network_id(row.winner.fact).to_owned(),
-                batch.record_id(row.winner.fact).to_owned(),
-            )
+        let rows: Vec<&Row<'_>> = group.rows.iter().collect();
+        let Added { new, known } = match mode {
+            Mode::Copy => add_by_copy(connection, batch, table, &rows).await?,
+            Mode::Insert => add_by_insert(connection, batch, table, &rows).await?,
         };
-        let keys = |rows: &[&Row<'_>]| -> Vec<(String, String)> {
-            rows.iter()
-                .map(|r| {
-                    (
-                        batch.network_id(r.winner.fact).into(),
-                        batch.event_id(r.winner.fact).into(),
-                    )
-                })
-                .collect()
-        };
-        let all: Vec<&Row<'_>> = group.rows.iter().collect();
-        let (new, known): (Vec<&Row<'_>>, Vec<(&Row<'_>, Stored)>) = match mode {
-            Mode::Copy => {
-                let found = look_up(connection, table, &keys(&all)).await?;
-                let (new, known) = split(&all, &found);
-                let winners: Vec<Version<'_>> = new.iter().map(|row| row.winner).collect();
-                if !winners.is_empty() {
-                    facts::copy_in(connection, batch, table, &table.name(), &winners).await?;
-                }
-                (new, known)
-            }
-            Mode::Insert => {
-                let winners: Vec<Version<'_>> = all.iter().map(|row| row.winner).collect();
-                let inserted = facts::insert_new(connection, batch, table, &winners).await?;
-                let new: Vec<_> = all
-                    .iter()
-                    .zip(&inserted)
-                    .filter(|(_, new)| **new)
-                    .map(|(row, _)| *row)
-                    .collect();
-                let others: Vec<_> = all
-                    .iter()
-                    .zip(&inserted)
-                    .filter(|(_, new)| !**new)
-                    .map(|(row, _)| *row)
-                    .collect();
-                let found = look_up(connection, table, &keys(&others)).await?;
-                let (gone, known) = split(&others, &found);
-                if !gone.is_empty() {
-                    return Err(Fault::Contention(anyhow::anyhow!(
-                        "a row went away between two statements"
-                    )));
-                }
-                (new, known)
-            }
-        };
-        let contested: Vec<&Row<'_>> = {
-            let new = new.iter().copied().filter(|row| !row.losers.is_empty());
-            let known = known
-                .iter()
-                .filter(|(row, stored)| differs(row, stored))
-                .map(|(row, _)| *row);
-            let mut contested: Vec<_> = new.chain(known).collect();
-            contested.sort_by(|a, b| batch.key(a.winner.fact).cmp(&batch.key(b.winner.fact)));
-            contested
-        };
+        let contested = contested(batch, &new, &known);
         let resolved = conflicts::resolve(connection, batch, table, &contested, partitions).await?;
-        let mut tally = Tally {
-            variants: resolved.variants,
-            ..Tally::default()
-        };
-        let versions: usize = group.rows.iter().map(|row| row.versions().count()).sum();
-        tally.duplicates =
-            (versions - new.len()) as u64 - resolved.variants.min((versions - new.len()) as u64);
-        match table {
-            Table::Events(_) => tally.stored = new.len() as u64,
-            Table::Adjustments => {
-                tally.adjustments = new.len() as u64;
-                records.extend(
-                    new.iter()
-                        .filter(|row| !row.winner.fact.standalone)
-                        .map(|row| key(row)),
-                );
-                records.extend(resolved.touched);
-            }
+        let tally = tally(group, new.len(), resolved.variants);
+        if table == Table::Adjustments {
+            let ledgers = new.iter().map(|row| row.winner.fact);
+            records.extend(ledgers.filter(|fact| !fact.standalone).map(|fact| {
+                let network_id = batch.network_id(fact).to_owned();
+                (network_id, batch.record_id(fact).to_owned())
+            }));
+            records.extend(resolved.touched);
         }
         Ok(tally)
     }
 }
 
-async fn look_up(
-    connection: &mut sqlx::postgres::PgConnection,
+/// What became of the rows of one table, before their conflicts.
+struct Added<'r, 'a> {
+    new: Vec<&'r Row<'a>>,
+    /// With what was there already.
+    known: Vec<(&'r Row<'a>, Stored)>,
+}
+
+async fn add_by_copy<'r, 'a>(
+    connection: &mut PgConnection,
+    batch: &Batch,
     table: Table,
-    keys: &[(String, String)],
-) -> Result<Vec<Option<Stored>>, Fault> {
-    let keys: Vec<(&str, &str)> = keys.iter().map(|(n, e)| (n.as_str(), e.as_str())).collect();
-    facts::look_up(connection, table, &keys).await
+    rows: &[&'r Row<'a>],
+) -> Result<Added<'r, 'a>, Fault> {
+    let (new, known) = look_up(connection, batch, table, rows).await?;
+    let winners: Vec<Version<'_>> = new.iter().map(|row| row.winner).collect();
+    if !winners.is_empty() {
+        facts::copy_in(connection, batch, table, &table.name(), &winners).await?;
+    }
+    Ok(Added { new, known })
+}
+
+async fn add_by_insert<'r, 'a>(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    table: Table,
+    rows: &[&'r Row<'a>],
+) -> Result<Added<'r, 'a>, Fault> {
+    let (mut new, others) = insert(connection, batch, table, rows).await?;
+    let (gone, mut known) = look_up(connection, batch, table, &others).await?;
+    if !gone.is_empty() {
+        // Neither inserted nor there: what was in their way was deleted between the two statements, so they go in now. Or
+        // it is not their own key that is in their way, but a unique index of the database's owner: that stays.
+        let (late, others) = insert(connection, batch, table, &gone).await?;
+        new.extend(late);
+        let (refused, found) = look_up(connection, batch, table, &others).await?;
+        if !refused.is_empty() {
+            return Err(Fault::Data("23505".to_owned()));
+        }
+        known.extend(found);
+    }
+    Ok(Added { new, known })
+}
+
+/// Rows that went in, and the others.
+async fn insert<'r, 'a>(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    table: Table,
+    rows: &[&'r Row<'a>],
+) -> Result<(Vec<&'r Row<'a>>, Vec<&'r Row<'a>>), Fault> {
+    let winners: Vec<Version<'_>> = rows.iter().map(|row| row.winner).collect();
+    let inserted = facts::insert_new(connection, batch, table, &winners).await?;
+    let (new, others): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .zip(inserted)
+        .partition(|(_, inserted)| *inserted);
+    let rows = |pairs: Vec<(&&'r Row<'a>, bool)>| pairs.into_iter().map(|(row, _)| *row).collect();
+    Ok((rows(new), rows(others)))
 }
 
 /// Rows that are not there, and rows with what is.
-fn split<'r, 'a>(
+async fn look_up<'r, 'a>(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    table: Table,
     rows: &[&'r Row<'a>],
-    found: &[Option<Stored>],
-) -> (Vec<&'r Row<'a>>, Vec<(&'r Row<'a>, Stored)>) {
+) -> Result<(Vec<&'r Row<'a>>, Vec<(&'r Row<'a>, Stored)>), Fault> {
+    let facts = rows.iter().map(|row| row.winner.fact);
+    let keys: Vec<(&str, &str)> = facts
+        .map(|fact| (batch.network_id(fact), batch.event_id(fact)))
+        .collect();
+    let found = facts::look_up(connection, table, &keys).await?;
     let mut missing = Vec::new();
     let mut known = Vec::new();
     for (row, stored) in rows.iter().zip(found) {
         match stored {
-            Some(stored) => known.push((*row, *stored)),
+            Some(stored) => known.push((*row, stored)),
             None => missing.push(*row),
         }
     }
-    (missing, known)
+    Ok((missing, known))
+}
+
+/// The rows that came with more than one content, in the order in which keys are locked.
+fn contested<'r, 'a>(
+    batch: &Batch,
+    new: &[&'r Row<'a>],
+    known: &[(&'r Row<'a>, Stored)],
+) -> Vec<&'r Row<'a>> {
+    let new = new.iter().copied().filter(|row| !row.losers.is_empty());
+    let known = known.iter().filter(|(row, stored)| differs(row, stored));
+    let mut contested: Vec<_> = new.chain(known.map(|(row, _)| *row)).collect();
+    contested.sort_by(|a, b| batch.key(a.winner.fact).cmp(&batch.key(b.winner.fact)));
+    contested
+}
+
+fn tally(group: &Group<'_>, new: usize, variants: u64) -> Tally {
+    let versions: usize = group.rows.iter().map(|row| row.versions().count()).sum();
+    let mut tally = Tally {
+        duplicates: ((versions - new) as u64).saturating_sub(variants),
+        variants,
+        ..Tally::default()
+    };
+    match group.table {
+        Table::Events(_) => tally.stored = new as u64,
+        Table::Adjustments => tally.adjustments = new as u64,
+    }
+    tally
 }
 
 /// Whether a row is more than a plain repetition of what is stored.

@@ -91,8 +91,8 @@ async fn migrate_twice_is_migrate_once() {
 fn a_wrong_configuration_is_explained() {
     let whole = format!("{DATABASE}{SOURCE}");
     let with = |line: &str| format!("{line}\n{whole}");
-    let rows: [(&str, &str, &[&str]); 14] = [
-        ("no file", "", &["no configuration file at", "hydrant.toml"]),
+    let rows: [(&str, &str, &[&str]); 15] = [
+        ("no file", "", &["cannot be read", "hydrant.toml"]),
         ("no TOML", "[database\nurl =", &["hydrant.toml, line 1"]),
         (
             "no TOML around a secret",
@@ -135,6 +135,11 @@ fn a_wrong_configuration_is_explained() {
             "no URL of a database",
             &whole.replace("postgres://", "mysql://"),
             &["database.url", "postgres://"],
+        ),
+        (
+            "an unknown parameter of the database's address",
+            &whole.replace("/nothing\"", "/nothing?sslmod=hunter2\""),
+            &["database.url", "sslmod", "sslmode"],
         ),
         (
             "too little memory",

@@ -82,17 +82,20 @@ async fn an_outage_of_the_database_loses_and_doubles_nothing() {
     let (queue, postgres) = (Queue::start().await, Postgres::start());
     let database = postgres.database().await;
     let daemon = Daemon::start(&database.url, &[&queue], SHORT_VISIBILITY).await;
-    let sent = while_messages_flow(&queue, async {
-        wait_until("some are stored", 30, async || {
-            stored(&database).await != ["0|0"]
-        })
-        .await;
-        postgres.stop(Stop::Immediate);
-        until_paused(&daemon, "store_unavailable").await;
-        outlast(&daemon, &queue, OUTAGE).await;
-        postgres.start_again();
-        daemon.until_ready(30).await;
-    })
+    let sent = while_messages_flow(
+        &queue,
+        Box::pin(async {
+            wait_until("some are stored", 30, async || {
+                stored(&database).await != ["0|0"]
+            })
+            .await;
+            postgres.stop(Stop::Immediate);
+            until_paused(&daemon, "store_unavailable").await;
+            outlast(&daemon, &queue, OUTAGE).await;
+            postgres.start_again();
+            daemon.until_ready(30).await;
+        }),
+    )
     .await;
     queue.drained(30).await;
     assert_eq!(stored(&database).await, [format!("{sent}|{sent}")]);
@@ -119,17 +122,20 @@ async fn a_read_only_database_is_waited_for() {
             .rows("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'hydrant'")
             .await;
     };
-    let sent = while_messages_flow(&queue, async {
-        wait_until("some are stored", 30, async || {
-            stored(&database).await != ["0|0"]
-        })
-        .await;
-        set("on").await;
-        until_paused(&daemon, "store_read_only").await;
-        outlast(&daemon, &queue, Duration::from_secs(6)).await;
-        set("off").await;
-        daemon.until_ready(30).await;
-    })
+    let sent = while_messages_flow(
+        &queue,
+        Box::pin(async {
+            wait_until("some are stored", 30, async || {
+                stored(&database).await != ["0|0"]
+            })
+            .await;
+            set("on").await;
+            until_paused(&daemon, "store_read_only").await;
+            outlast(&daemon, &queue, Duration::from_secs(6)).await;
+            set("off").await;
+            daemon.until_ready(30).await;
+        }),
+    )
     .await;
     queue.drained(30).await;
     assert_eq!(stored(&database).await, [format!("{sent}|{sent}")]);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod breaker;
 mod check;
 mod cli;
 mod configuration;

@@ -1,5 +1,7 @@
 //! Writers that get in each other's way, and days whose partitions are not where a writer thinks.
 
+use std::time::Duration;
+
 use hydrant::config::PartitionBy;
 use hydrant::store::batch::Batch;
 use hydrant::store::migrate::migrate;
@@ -275,4 +277,38 @@ async fn a_record_that_lost_its_only_entry_has_no_patch() {
     }
     let patches = "select record_id, adjustment_count from record_patches";
     assert_eq!(database.rows(patches).await, ["r1|1"]);
+}
+
+/// Every row takes 50 ms, and a hundred days are a hundred statements: all of it is more than the deadline of one
+/// transaction, although no statement is.
+#[tokio::test]
+async fn a_slow_database_gets_less_at_a_time() {
+    let database = database().await;
+    let mut settings = settings(&database, PartitionBy::Day);
+    let mut days = Vec::new();
+    for n in 0..60 {
+        days.push(date(&database, -n).await);
+    }
+    let mut warm = store(&database).await;
+    let clicks: Vec<_> = days
+        .iter()
+        .map(|day| click(&format!("warm {day}"), day))
+        .collect();
+    warm.write("test", &batch(&clicks)).await.unwrap();
+    warm.close().await;
+    database
+        .rows(
+            "create function wait() returns trigger language plpgsql as
+                 $$ begin perform pg_sleep(0.05); return new; end $$;
+             create trigger wait before insert on events for each row execute function wait()",
+        )
+        .await;
+    settings.statement_timeout = Duration::from_secs(1);
+    settings.lock_timeout = Duration::from_secs(1);
+    let clicks: Vec<_> = days.iter().map(|day| click(day, day)).collect();
+    let written = Store::new(settings)
+        .write("test", &batch(&clicks))
+        .await
+        .unwrap();
+    assert_eq!(written.tally.stored, 60);
 }

@@ -110,3 +110,40 @@ async fn a_database_that_refuses_everything_is_not_the_datas_fault() {
     let received = daemon.metric("hydrant_messages_received_total", "").await;
     assert_eq!(received, 1.0, "what was held was kept invisible");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_index_of_the_owner_refuses_goes_to_quarantine_alone() {
+    let (queue, database) = (Queue::start().await, database().await);
+    let daemon = Daemon::start(&database.url, &[&queue], "").await;
+    database
+        .rows("create unique index mine on events_conversions (order_id)")
+        .await;
+    let order = |id: &str, order: &str| {
+        format!(r#"{{"event_id":"{id}","action":"conversion","order_id":"{order}"}}"#)
+    };
+    queue.send(&[body(&envelope(&order("1", "a")))]).await;
+    queue.drained(30).await;
+    // The first is in the way of 2, one of 5 and 6 of the other.
+    let all = [
+        order("2", "a"),
+        order("3", "b"),
+        order("4", "c"),
+        order("5", "d"),
+        order("6", "d"),
+    ];
+    let all = body(&envelope(&format!("[{}]", all.join(","))));
+    queue.send(&[all]).await;
+    queue.drained(30).await;
+    assert_eq!(stored(&database).await, ["1", "3", "4", "5"]);
+    let sql =
+        "select event_id, detail, encode(payload, 'escape') from quarantine order by event_id";
+    let refused = |id: &str, order_id: &str| {
+        let payload = order(id, order_id);
+        format!("{id}|the database refused it with SQLSTATE 23505|{payload}")
+    };
+    assert_eq!(
+        database.rows(sql).await,
+        [refused("2", "a"), refused("6", "d")]
+    );
+    assert_eq!(daemon.ready().await.0, 200);
+}

@@ -114,3 +114,36 @@ async fn clicks_move_into_days_and_back() {
         [format!("original|a|{today}")]
     );
 }
+
+/// What lost while there were no days stands in a day of its own once it is delivered again. Back without days it is in one
+/// place again, with the least of its times.
+#[tokio::test]
+async fn a_loser_that_came_again_in_its_own_day_goes_back() {
+    let db = database().await;
+    let (none, day) = (
+        settings(&db, PartitionBy::None),
+        settings(&db, PartitionBy::Day),
+    );
+    migrate(&none).await.unwrap();
+    let today = db.rows("select current_date").await.remove(0);
+    let yesterday = db.rows("select current_date - 1").await.remove(0);
+    for id in ["a", "b"] {
+        write(&none, "n", 1, &click(id, &today)).await;
+        write(&none, "n", 3, &click(id, &yesterday)).await;
+    }
+    repartition(&day).await.unwrap();
+    write(&day, "n", 4, &click("a", &yesterday)).await;
+    write(&day, "n", 0, &click("b", &yesterday)).await;
+    repartition(&none).await.unwrap();
+    let contents = |table: &str| {
+        format!("select event_id, event_day, dispatch_timestamp from {table} order by event_id")
+    };
+    assert_eq!(
+        db.rows(&contents("events_default")).await,
+        [format!("a|{today}|1"), format!("b|{yesterday}|0")]
+    );
+    assert_eq!(
+        db.rows(&contents("event_variants")).await,
+        [format!("a|{yesterday}|3"), format!("b|{today}|1")]
+    );
+}

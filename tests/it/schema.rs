@@ -4,7 +4,7 @@ use hydrant::config::PartitionBy;
 use hydrant::formats::hasoffers::event::{delta_fields, state_fields};
 use hydrant::formats::hasoffers::fields::{FIELDS, Field, Type};
 use hydrant::store::fault::{Fault, Why};
-use hydrant::store::migrate::migrate;
+use hydrant::store::migrate::{make_days_ahead, migrate};
 use hydrant::store::{Settings, Store};
 use serde_json::json;
 use sqlx::raw_sql;
@@ -82,6 +82,9 @@ async fn the_columns_of_facts_are_the_known_fields() {
     assert_eq!(columns(&database, "adjustments").await, fact(&[], &[]));
     let variants = fact(&["role text not null"], &["partition_day date"]);
     assert_eq!(columns(&database, "event_variants").await, variants);
+    make_days_ahead(&settings(&database, PartitionBy::Day))
+        .await
+        .unwrap();
     let days = "select count(*) from pg_inherits where inhparent = 'events'::regclass";
     assert_eq!(database.rows(days).await, ["17"]);
 }
@@ -151,6 +154,9 @@ async fn migrating_again_or_twice_at_once_changes_nothing() {
         one.unwrap();
         other.unwrap();
         migrate(&settings).await.unwrap();
+        let (one, other) = tokio::join!(make_days_ahead(&settings), make_days_ahead(&settings));
+        one.unwrap();
+        other.unwrap();
         let sql = format!(
             "select count(*) from pg_inherits where inhparent = '{schema}.events'::regclass"
         );

@@ -50,9 +50,12 @@ fn quoted(json: &str) -> String {
     serde_json::to_string(json).unwrap()
 }
 
+/// A body with one event of this id.
+type Spelling = fn(&str) -> String;
+
 /// Name and body. Each has one event, whose id is the name.
 fn bodies() -> Vec<(&'static str, String)> {
-    let spellings: [(&str, fn(&str) -> String); 23] = [
+    let spellings: [(&str, Spelling); 23] = [
         ("base64 of gzip", |id| body(&one(id))),
         ("unpadded", |id| unpadded(varied(id))),
         ("url-safe", url_safe),

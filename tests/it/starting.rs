@@ -3,8 +3,11 @@
 use std::fs;
 use std::net::TcpListener;
 
+use sqlx::Executor;
+
+use crate::support::store::{date, store};
 use crate::support::{
-    Daemon, Ended, Postgres, Queue, Stop, body, conversion, database, envelope, wait_until,
+    Daemon, Ended, Postgres, Queue, Stop, body, click, conversion, database, envelope, wait_until,
 };
 
 /// It ended in failure; the sentence that it said last.
@@ -122,4 +125,53 @@ async fn what_is_wrong_around_it_ends_it() {
         &["source.one", &url, "does not exist"],
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_our_tables_ends_it_where_it_may_not_make_them() {
+    let (queue, database) = (Queue::start().await, database().await);
+    let ended = Daemon::spawn(&database.url, &[&queue], "", &["--no-migrate"])
+        .ended(20)
+        .await;
+    let said = failure(&ended);
+    assert!(said.contains("run hydrant migrate"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_hangs_can_be_stopped() {
+    let (queue, database) = (Queue::start().await, database().await);
+    store(&database).await;
+    let mut other = database.connect().await;
+    other
+        .execute("begin; lock table hydrant_migrations in access exclusive mode")
+        .await
+        .unwrap();
+    let daemon = Daemon::spawn(&database.url, &[&queue], "", &[]);
+    wait_until("it waits", 10, async || daemon.ready().await.0 == 503).await;
+    assert_eq!(daemon.stop("TERM").await.status, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_reader_of_events_stops_nobody() {
+    let (queue, database) = (Queue::start().await, database().await);
+    store(&database).await;
+    let mut other = database.connect().await;
+    other
+        .execute("begin; select count(*) from stats")
+        .await
+        .unwrap();
+    let yesterday = date(&database, -1).await;
+    let click = click("2").replace("2020-03-04", &yesterday);
+    queue
+        .send(&[body(&envelope(&format!("[{},{click}]", conversion("1"))))])
+        .await;
+    let _daemon = Daemon::start(&database.url, &[&queue], "").await;
+    queue.drained(30).await;
+    // No partition can be attached meanwhile: the day stays in the default one.
+    assert_eq!(
+        database
+            .rows("select tableoid::regclass, event_id from events order by 2")
+            .await,
+        ["events_conversions|1", "events_default|2"]
+    );
 }

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{Finding, Findings};
 use crate::config::Source;
-use crate::sources::sqs::{NO_CREDENTIALS, Sqs, SqsError};
+use crate::sources::sqs::Sqs;
+use crate::sources::sqs_error::{NO_CREDENTIALS, SqsError};
 use crate::sources::sqs_inspect::Attributes;
 
 const DAY: u64 = 86_400;

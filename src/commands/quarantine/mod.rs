@@ -80,10 +80,17 @@ async fn choose(quarantine: &mut Quarantine, args: Selection) -> Result<Vec<Uuid
         match named(quarantine, prefix).await? {
             Some(id) if ids.contains(&id) => {}
             Some(id) => ids.push(id),
-            None => eprintln!("nothing matched {}", prefix.text),
+            None => return Err(unknown_id(prefix)),
         }
     }
     Ok(ids)
+}
+
+fn unknown_id(prefix: &IdPrefix) -> Failure {
+    Failure::Failed(anyhow!(
+        "no item of quarantine has an ID that begins with {}",
+        prefix.text
+    ))
 }
 
 /// The one item whose id begins so.

@@ -15,11 +15,12 @@ use crate::backoff::Backoff;
 use crate::cli::quarantine::Selection;
 use crate::commands::printed;
 use crate::config::Config;
-use crate::formats::{Reason, Refusal, Reject, Scope};
+use crate::formats::{Reason, Refusal, Scope};
 use crate::store::batch::{Batch, Origin};
 use crate::store::fault::Fault;
 use crate::store::quarantine::{Item, Quarantine, Status};
-use crate::store::{MASS, Refused, Settings, Store, Tally, Written};
+use crate::store::refused;
+use crate::store::{MASS, Settings, Store, Tally, Written};
 
 /// Events of a body that are written at a time, and bytes of them.
 const BATCH_EVENTS: usize = 5_000;
@@ -121,7 +122,7 @@ impl Retry {
         let written = self.write("", &batch).await?;
         for refused in &written.refused {
             let at = batch.facts()[refused.fact].origin.delivery;
-            bad.insert(at, refusal(refused));
+            bad.insert(at, refused.refusal());
         }
         let mut good = Vec::with_capacity(items.len());
         for (at, (item, _)) in items.iter().enumerate() {
@@ -143,9 +144,16 @@ impl Retry {
         let mut batch = Batch::new(BATCH_EVENTS, BATCH_BYTES);
         loop {
             let done = body.read_into(&mut batch, 0, message_id);
-            let written = self.write(&item.source, &batch).await?;
+            let written = match self.write(&item.source, &batch).await {
+                // One body of which the database refuses most must not keep the others from being tried.
+                Err(mass @ Fault::MassRefusal(_)) => {
+                    let refusal = Refusal::new(Reason::RefusedByDatabase, mass.to_string());
+                    return self.still_bad(item, refusal).await;
+                }
+                written => written?,
+            };
             if !written.refused.is_empty() {
-                let rejects = self.refused_events(item, payload, &batch, &written);
+                let rejects = self.refused_events(item, payload, &batch, &written)?;
                 self.write(&item.source, &rejects).await?;
             }
             if done {
@@ -162,27 +170,15 @@ impl Retry {
         payload: &[u8],
         batch: &Batch,
         written: &Written,
-    ) -> Batch {
+    ) -> Result<Batch, Fault> {
+        let message_id = item.message_id.as_deref().unwrap_or_default();
+        let body = open_body(&self.config, item, payload)
+            .map_err(|refusal| refused::not_found(message_id, refusal.detail))?;
         let mut rejects = Batch::new(BATCH_EVENTS, usize::MAX);
-        let Ok(body) = open_body(&self.config, item, payload) else {
-            return rejects;
-        };
-        for refused in &written.refused {
-            let fact = &batch.facts()[refused.fact];
-            let Some(raw) = body.raw_event(fact.origin.event) else {
-                continue;
-            };
-            rejects.reject(Reject {
-                scope: Scope::Event,
-                refusal: refusal(refused),
-                payload: raw.as_bytes().to_vec(),
-                message_id: item.message_id.clone().unwrap_or_default(),
-                network_id: Some(batch.network_id(fact).to_owned()),
-                event_id: Some(batch.event_id(fact).to_owned()),
-                dispatch_timestamp: body.dispatch_timestamp(),
-            });
+        for reject in refused::rejects(&written.refused, batch, &body, message_id)? {
+            rejects.reject(reject);
         }
-        rejects
+        Ok(rejects)
     }
 
     /// Writes a batch; again where other writers, such as the daemon, came in between.
@@ -217,11 +213,4 @@ impl Retry {
         *self.report.still_bad.entry(refusal.reason).or_default() += 1;
         Ok(())
     }
-}
-
-fn refusal(refused: &Refused) -> Refusal {
-    Refusal::new(
-        Reason::RefusedByDatabase,
-        format!("SQLSTATE {}", refused.sqlstate),
-    )
 }

@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use anyhow::anyhow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::list::age;
-use super::{Failure, named, open, open_body, parse_event};
+use super::{Failure, named, open, open_body, parse_event, unknown_id};
 use crate::cli::quarantine::Show;
 use crate::commands::printed;
 use crate::config::Config;
@@ -23,10 +22,7 @@ pub async fn run(args: Show) -> Result<(), Failure> {
     };
     quarantine.close().await;
     let Some((item, payload)) = found.into_iter().next() else {
-        return Err(Failure::Failed(anyhow!(
-            "no item of quarantine has an ID that begins with {}",
-            args.id.text
-        )));
+        return Err(unknown_id(&args.id));
     };
     let bytes = if args.raw {
         payload

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::event::{Context, parse_id};
+use super::event::Context;
+use super::members::parse_id;
 use crate::formats::{Reason, Refusal};
 use crate::json::{self, Scalar};
 

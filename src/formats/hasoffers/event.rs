@@ -1,21 +1,19 @@
 //! One event: from its own slice of JSON to identity, typed values and `extra`.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
 
 use super::fields::{Class, FIELDS, Field};
+use super::members::{Members, parse_id};
 use super::value::{self, Day, Value};
 use crate::formats::{Reason, Refusal};
-use crate::json::{self, Scalar, TooDeep};
+use crate::json::{self, Excess, MEMBERS_MAX, Scalar};
 
 /// Levels of arrays and objects that an event may have, itself included.
 const DEPTH_MAX: usize = 32;
 /// Bytes of `extra`. Postgres' jsonb takes no array of 2^24 elements or more, and says so with an error that could mean
 /// anything; so little text cannot hold them.
 const EXTRA_LENGTH_MAX: usize = 16 << 20;
-/// Bytes of an id.
-const ID_LENGTH_MAX: usize = 255;
 
 /// What an event is a count of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,10 +112,6 @@ pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<B
     }
     let members = Members::of(raw);
     let event_id = members.id(members.event_id, Reason::EventId, "event_id");
-    if bad.network_id.is_none() {
-        let own = parse_id(members.network_id).ok().flatten();
-        bad.network_id = own.map(Cow::into_owned);
-    }
     bad.event_id = event_id
         .as_ref()
         .ok()
@@ -142,6 +136,9 @@ fn understand<'a>(
     let kind = members.kind()?;
     let tune_event_id = members.id(members.tune_event_id, Reason::TuneEventId, "tune_event_id")?;
     let mut extra = members.unknown;
+    if extra.len() > MEMBERS_MAX {
+        return Err(too_much(Excess::Members));
+    }
     let mut misfits = 0;
     let mut repaired = 0;
     let mut values = Vec::with_capacity(FIELDS.len());
@@ -173,12 +170,7 @@ fn understand<'a>(
         return Err(bad_sequence());
     }
     let event_day = event_day(&members.known, &values);
-    let (extra, repaired_extra) = canonical_extra(&extra).map_err(|TooDeep| {
-        Refusal::new(
-            Reason::Depth,
-            format!("nested deeper than {DEPTH_MAX} levels"),
-        )
-    })?;
+    let (extra, repaired_extra) = canonical_extra(&extra).map_err(too_much)?;
     if extra
         .as_ref()
         .is_some_and(|extra| extra.len() > EXTRA_LENGTH_MAX)
@@ -201,6 +193,19 @@ fn understand<'a>(
         misfits,
         repaired: repaired + repaired_extra,
     })
+}
+
+fn too_much(excess: Excess) -> Refusal {
+    match excess {
+        Excess::Depth => Refusal::new(
+            Reason::Depth,
+            format!("nested deeper than {DEPTH_MAX} levels"),
+        ),
+        Excess::Members => Refusal::new(
+            Reason::TooLarge,
+            format!("more than {MEMBERS_MAX} fields without a column, or within one field"),
+        ),
+    }
 }
 
 fn bad_sequence() -> Refusal {
@@ -233,147 +238,6 @@ pub const CREATED: usize = position("created_timestamp");
 const DATE: usize = position("date");
 const DATETIME: usize = position("datetime");
 
-static BY_NAME: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
-    FIELDS
-        .iter()
-        .enumerate()
-        .map(|(at, field)| (field.name, at))
-        .collect()
-});
-
-/// The raw members of an event by what they are; of duplicate keys the last one.
-struct Members<'a> {
-    event_id: Option<&'a str>,
-    tune_event_id: Option<&'a str>,
-    network_id: Option<&'a str>,
-    action: Option<&'a str>,
-    adjust_action: Option<&'a str>,
-    known: [Option<&'a str>; FIELDS.len()],
-    unknown: BTreeMap<Cow<'a, str>, &'a str>,
-}
-
-impl<'a> Members<'a> {
-    fn of(raw: &'a str) -> Members<'a> {
-        let mut members = Members {
-            event_id: None,
-            tune_event_id: None,
-            network_id: None,
-            action: None,
-            adjust_action: None,
-            known: [None; FIELDS.len()],
-            unknown: BTreeMap::new(),
-        };
-        for (key, raw) in json::members(raw) {
-            match key.as_ref() {
-                "event_id" => members.event_id = Some(raw),
-                "tune_event_id" => members.tune_event_id = Some(raw),
-                "network_id" => members.network_id = Some(raw),
-                "action" => members.action = Some(raw),
-                "adjust_action" => members.adjust_action = Some(raw),
-                name => match BY_NAME.get(name) {
-                    Some(at) => members.known[*at] = Some(raw),
-                    None => {
-                        members.unknown.insert(key, raw);
-                    }
-                },
-            }
-        }
-        members
-    }
-
-    /// An id, `None` where it is blank.
-    fn id(
-        &self,
-        raw: Option<&'a str>,
-        reason: Reason,
-        name: &str,
-    ) -> Result<Option<Cow<'a, str>>, Refusal> {
-        parse_id(raw).map_err(|rule| Refusal::new(reason, format!("{name} {rule}")))
-    }
-
-    fn network_id(&self, context: &Context<'a>) -> Result<Cow<'a, str>, Refusal> {
-        let own = self.id(self.network_id, Reason::NetworkId, "network_id")?;
-        match (own, &context.network_id) {
-            (Some(own), Some(envelope)) if own != *envelope => Err(Refusal::new(
-                Reason::NetworkMismatch,
-                "network_id is not the envelope's",
-            )),
-            (Some(own), _) => Ok(own),
-            (None, Some(envelope)) => Ok(envelope.clone()),
-            (None, None) => context.source_network_id.clone().ok_or_else(|| {
-                Refusal::new(
-                    Reason::NetworkMissing,
-                    "no network_id in the event, its envelope or the source",
-                )
-            }),
-        }
-    }
-
-    fn action(&self) -> Result<Action, Refusal> {
-        match self.action.map(json::scalar) {
-            Some(Scalar::Text(text)) if text.value == "impression" => Ok(Action::Impression),
-            Some(Scalar::Text(text)) if text.value == "click" => Ok(Action::Click),
-            Some(Scalar::Text(text)) if text.value == "conversion" => Ok(Action::Conversion),
-            _ => Err(Refusal::new(
-                Reason::Action,
-                "action is not impression, click or conversion",
-            )),
-        }
-    }
-
-    fn kind(&self) -> Result<Kind, Refusal> {
-        let word = match self.adjust_action.map(json::scalar) {
-            None | Some(Scalar::Null) => Cow::Borrowed(""),
-            Some(Scalar::Text(text)) => Cow::Owned(text.value.trim().to_ascii_lowercase()),
-            Some(Scalar::Number(number)) => {
-                json::plain_number(number).unwrap_or(Cow::Borrowed("?"))
-            }
-            Some(Scalar::Bool(_) | Scalar::Nested) => Cow::Borrowed("?"),
-        };
-        match word.as_ref() {
-            "" => Ok(Kind::Standard),
-            "1" | "create" => Ok(Kind::Create),
-            "2" | "update" => Ok(Kind::Update),
-            _ => Err(Refusal::new(
-                Reason::AdjustAction,
-                "adjust_action is not create (1) or update (2)",
-            )),
-        }
-    }
-}
-
-/// An id as text, `None` where it is blank. Never repaired: that could make two ids equal.
-///
-/// # Errors
-/// The rule that it breaks, to be read after the field's name.
-pub fn parse_id(raw: Option<&str>) -> Result<Option<Cow<'_, str>>, &'static str> {
-    let id = match raw.map(json::scalar) {
-        None | Some(Scalar::Null) => return Ok(None),
-        Some(Scalar::Number(number)) => json::plain_number(number)
-            .filter(|plain| !plain.contains('.'))
-            .ok_or("is a number, but no integer")?,
-        Some(Scalar::Text(text)) if text.repaired => return Err("holds a NUL or a lone surrogate"),
-        Some(Scalar::Text(text)) => match text.value {
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim_ascii()),
-            Cow::Owned(text) => Cow::Owned(text.trim_ascii().to_owned()),
-        },
-        Some(Scalar::Bool(_) | Scalar::Nested) => return Err("is neither text nor an integer"),
-    };
-    if id.is_empty() {
-        return Ok(None);
-    }
-    if id.len() > ID_LENGTH_MAX {
-        return Err("is longer than 255 bytes");
-    }
-    if id
-        .chars()
-        .any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
-    {
-        return Err("holds a control or replacement character");
-    }
-    Ok(Some(id))
-}
-
 /// The day of the event, from the event alone: a clock would make it depend on when it came.
 fn event_day(known: &[Option<&str>; FIELDS.len()], values: &[Value<'_>]) -> Day {
     if let Value::Date(day) = values[DATE] {
@@ -392,9 +256,7 @@ fn event_day(known: &[Option<&str>; FIELDS.len()], values: &[Value<'_>]) -> Day 
 }
 
 /// The fields that have no column or do not fit theirs, without the blank ones, as canonical JSON.
-fn canonical_extra(
-    fields: &BTreeMap<Cow<'_, str>, &str>,
-) -> Result<(Option<String>, u32), TooDeep> {
+fn canonical_extra(fields: &BTreeMap<Cow<'_, str>, &str>) -> Result<(Option<String>, u32), Excess> {
     let mut extra = String::new();
     let mut repaired = 0;
     for (name, raw) in fields

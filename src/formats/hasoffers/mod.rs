@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod event;
 pub mod fields;
 pub mod fold;
+mod members;
 pub mod value;
 
 use std::borrow::Cow;
@@ -154,13 +155,14 @@ impl Body {
 }
 
 impl Body {
-    /// The raw slice of the event at a position, of a body that was not read from yet.
-    pub fn raw_event(&self, position: usize) -> Option<&str> {
+    /// The raw slices of all events with their positions, of a body that was not read from yet.
+    pub fn raw_events(&self) -> impl Iterator<Item = (usize, &str)> {
         let data = &self.text[..self.end];
-        match self.shape {
-            Shape::Array => json::elements_from(data, self.next).nth(position),
-            Shape::One => Some(&data[self.next..]),
-        }
+        let (many, one) = match self.shape {
+            Shape::Array => (Some(json::elements_from(data, self.next)), None),
+            Shape::One => (None, Some(&data[self.next..])),
+        };
+        many.into_iter().flatten().chain(one).enumerate()
     }
 
     /// What the envelope says of all its events.
