@@ -127,7 +127,7 @@ def contenders(bench, quick):
 def main():
     parser = argparse.ArgumentParser(description="The benchmark of Hydrant.")
     parser.add_argument("--quick", action="store_true", help="small backlogs, three rounds: under two minutes")
-    parser.add_argument("--growth", action="store_true", help="also up to ten million rows: some half an hour")
+    parser.add_argument("--growth", action="store_true", help="also up to ten million rows: a quarter of an hour more")
     parser.add_argument("--only", metavar="NAME,NAME", help="these contenders alone")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
@@ -136,6 +136,15 @@ def main():
     bench = Bench()
     started = time.monotonic()
     samples = {}
+    try:
+        measure(bench, args, samples)
+    finally:
+        # What was measured is worth having, even where something ended it early.
+        print("\r\x1b[K", end="", file=sys.stderr)
+        report.write(samples, os.path.join(ROOT, "target", "bench.json"), args.quick, time.monotonic() - started)
+
+
+def measure(bench, args, samples):
     chosen = contenders(bench, args.quick)
     if args.only:
         chosen = {name: chosen[name] for name in args.only.split(",")}
@@ -144,10 +153,8 @@ def main():
             print(f"\r\x1b[Kround {number}: {name}", end="", file=sys.stderr, flush=True)
             samples.setdefault(name, []).append(run())
     if args.growth:
-        samples |= growth.measure(bench, lambda *rest, **more: Backlog(bench, *rest, **more), args.rounds)
+        growth.measure(bench, lambda *rest, **more: Backlog(bench, *rest, **more), args.rounds, samples)
     samples |= growth.query_times(bench)
-    print("\r\x1b[K", end="", file=sys.stderr)
-    report.write(samples, os.path.join(ROOT, "target", "bench.json"), args.quick, time.monotonic() - started)
 
 
 if __name__ == "__main__":

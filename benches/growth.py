@@ -10,9 +10,8 @@ MESSAGES = 1_000
 HISTORY_DAYS = 320
 
 
-def measure(bench, backlog, rounds):
-    """Samples by name, such as `growth_day_2500000`. The last database it leaves behind is the partitioned one."""
-    samples = {}
+def measure(bench, backlog, rounds, samples):
+    """Adds samples by name, such as `growth_day_2500000`. The database that it leaves behind is the partitioned one."""
     for kind in ["none", "day"]:
         bench.use(kind)
         empty_tables(bench)
@@ -34,7 +33,6 @@ def measure(bench, backlog, rounds):
         if kind == "none":
             # Its room is needed.
             empty_tables(bench)
-    return samples
 
 
 def grow(bench, size):
