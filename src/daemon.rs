@@ -115,8 +115,9 @@ async fn work(
             stop: shared.stop.child_token(),
             until_empty: mode.until_empty,
             trouble: Mutex::default(),
+            total: Mutex::default(),
         };
-        feed.note(&[]);
+        feed.announce();
         // Boxed: the SDK's futures are large.
         let asked = shared
             .stop
@@ -140,6 +141,7 @@ async fn work(
     let days = tokio::spawn(keep_days_ahead(settings, mode));
     let outcome = join(workers, shared, Duration::from_secs(config.shutdown_secs)).await;
     days.abort();
+    feeds.iter().for_each(|feed| feed.sum_up());
     outcome?;
     match feeds
         .iter()

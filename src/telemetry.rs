@@ -20,6 +20,14 @@ pub const MESSAGES_RELEASED: &str = "hydrant_messages_released_total";
 pub const VISIBILITY_EXTENSIONS: &str = "hydrant_visibility_extensions_total";
 pub const BODIES: &str = "hydrant_bodies_total";
 pub const EVENTS: &str = "hydrant_events_total";
+/// The values of its label `outcome`.
+pub const EVENT_OUTCOMES: [&str; 5] = [
+    "stored",
+    "adjustment",
+    "duplicate",
+    "variant",
+    "quarantined",
+];
 pub const QUARANTINED: &str = "hydrant_quarantined_total";
 pub const BODY_BYTES: &str = "hydrant_body_bytes_total";
 pub const JSON_BYTES: &str = "hydrant_json_bytes_total";

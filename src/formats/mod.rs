@@ -89,6 +89,36 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What it can be said of.
+    pub fn scopes(self) -> &'static [Scope] {
+        match self {
+            Reason::EmptyBody
+            | Reason::NotBase64
+            | Reason::NotGzip
+            | Reason::GzipTruncated
+            | Reason::GzipCorrupt
+            | Reason::NotUtf8
+            | Reason::NotJson
+            | Reason::UnsupportedClass
+            | Reason::DataShape => &[Scope::Body],
+            Reason::TooLarge | Reason::NotAnObject | Reason::NetworkId => {
+                &[Scope::Body, Scope::Event]
+            }
+            Reason::EventId
+            | Reason::TuneEventId
+            | Reason::Action
+            | Reason::AdjustAction
+            | Reason::AdjustmentSequenceId
+            | Reason::Amount
+            | Reason::Depth
+            | Reason::NetworkMissing
+            | Reason::NetworkMismatch
+            | Reason::RefusedByDatabase => &[Scope::Event],
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

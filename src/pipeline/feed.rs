@@ -3,14 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use metrics::gauge;
+use metrics::{counter, gauge};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::{Breaker, Permit};
 use crate::config::Source;
+use crate::formats::Reason;
 use crate::gate::Gate;
 use crate::sources::sqs::Sqs;
+use crate::store::Tally;
 use crate::telemetry;
 
 /// What all workers of the daemon share.
@@ -38,6 +40,8 @@ pub struct Feed {
     pub until_empty: bool,
     /// Why the last receive failed; None when it did not.
     pub trouble: Mutex<Option<String>>,
+    /// What became of its events since the start.
+    pub total: Mutex<Tally>,
 }
 
 impl Feed {
@@ -69,8 +73,54 @@ impl Feed {
         }
     }
 
+    /// Shows every counter that an alarm may look at before its first event: a rate needs the zero.
+    pub fn announce(&self) {
+        let source = || ("source", self.name().to_owned());
+        for name in [
+            telemetry::MESSAGES_RECEIVED,
+            telemetry::MESSAGES_DELETED,
+            telemetry::DELETE_FAILURES,
+            telemetry::MESSAGES_RELEASED,
+        ] {
+            counter!(name, &[source()]).increment(0);
+        }
+        for outcome in telemetry::EVENT_OUTCOMES {
+            counter!(
+                telemetry::EVENTS,
+                &[source(), ("outcome", outcome.to_owned())]
+            )
+            .increment(0);
+        }
+        for reason in Reason::ALL {
+            for scope in reason.scopes() {
+                let (scope, reason) = (scope.as_str().to_owned(), reason.as_str().to_owned());
+                let labels = [source(), ("scope", scope), ("reason", reason)];
+                counter!(telemetry::QUARANTINED, &labels).increment(0);
+            }
+        }
+        self.note(&[]);
+    }
+
+    /// Adds to what became of this source's events in all.
+    pub(super) fn add(&self, tally: Tally) {
+        *self.total.lock().unwrap_or_else(PoisonError::into_inner) += tally;
+    }
+
+    /// Says what became of this source's events since the start.
+    pub fn sum_up(&self) {
+        let total = *self.total.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::info!(
+            source = self.name(),
+            stored = total.stored,
+            adjustments = total.adjustments,
+            duplicates = total.duplicates,
+            variants = total.variants,
+            "events since the start"
+        );
+    }
+
     /// Takes note of bodies, true for a bad one.
-    pub fn note(&self, bodies: &[bool]) {
+    pub(super) fn note(&self, bodies: &[bool]) {
         let Some(breaker) = &self.breaker else { return };
         let mut breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
         if breaker.note(bodies, Instant::now()) {

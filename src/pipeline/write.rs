@@ -159,16 +159,18 @@ impl Worker {
             .iter()
             .filter(|r| r.scope == Scope::Event)
             .count();
-        for (outcome, count) in [
-            ("stored", tally.stored),
-            ("adjustment", tally.adjustments),
-            ("duplicate", tally.duplicates),
-            ("variant", tally.variants),
-            ("quarantined", bad_events as u64),
-        ] {
+        let counts = [
+            tally.stored,
+            tally.adjustments,
+            tally.duplicates,
+            tally.variants,
+            bad_events as u64,
+        ];
+        for (outcome, count) in telemetry::EVENT_OUTCOMES.into_iter().zip(counts) {
             let labels = [("source", source.clone()), ("outcome", outcome.to_owned())];
             counter!(telemetry::EVENTS, &labels).increment(count);
         }
+        self.feed.add(*tally);
         self.tell_rejects();
         if tally.variants > 0 {
             tracing::warn!(
