@@ -7,6 +7,7 @@ COPY src ./src
 COPY migrations ./migrations
 COPY config ./config
 COPY tests ./tests
+COPY benches ./benches
 RUN cargo build --release --locked && strip target/release/hydrant
 
 FROM debian:bookworm-slim

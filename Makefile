@@ -3,7 +3,7 @@
 # A cargo that rustup has just installed is found without a new shell.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help build demo setup test fmt lint doc clean
+.PHONY: help build demo setup test bench fmt lint doc clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ setup: ## Install what the tests need (PostgreSQL, Python tools); quick when it 
 test: setup ## Every test, against a real PostgreSQL and a real SQS server
 	cargo test --release --locked
 	scripts/conformance.sh
+
+bench: ## What the README's figures come from; QUICK=1: under two minutes, GROWTH=1: up to 10 million rows as well
+	@scripts/setup.sh bench
+	@.venv/bin/python benches/bench.py $(if $(QUICK),--quick) $(if $(GROWTH),--growth)
 
 fmt: ## Format the code
 	cargo fmt

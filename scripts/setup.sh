@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that this machine can build (setup.sh build) the project, also show it (setup.sh demo) or test it
-# (setup.sh test).
+# Sees to it that this machine can build (setup.sh build) the project, also show it (setup.sh demo), test it
+# (setup.sh test) or measure it (setup.sh bench).
 # On Debian and Ubuntu it installs what is missing; elsewhere it says what is. Once everything is
 # there it changes nothing and takes no time.
 set -euo pipefail
@@ -43,7 +43,7 @@ python() {
 missing() {
     has cc || echo gcc libc6-dev
     [ "$1" = build ] || has_initdb || echo postgresql
-    if [ "$1" = test ]; then
+    if [ "$1" = test ] || [ "$1" = bench ]; then
         python >/dev/null || echo python3 python3-venv
     fi
 }
@@ -58,7 +58,7 @@ install_packages() {
         say "Something is missing. Install the following, by whatever name your system has for it:"
         has cc || say "  - a C compiler: cc on the PATH"
         [ "$1" = build ] || has_initdb || say "  - the PostgreSQL server: initdb and pg_ctl on the PATH (macOS: brew install postgresql@17)"
-        [ "$1" != test ] || python >/dev/null || say "  - Python 3.10 or newer with venv: python3 on the PATH"
+        [ "$1" = build ] || [ "$1" = demo ] || python >/dev/null || say "  - Python 3.10 or newer with venv: python3 on the PATH"
         exit 1
     fi
     if [ "$(id -u)" -ne 0 ]; then
@@ -85,6 +85,15 @@ make_venv() {
     cp tests/requirements.txt .venv/requirements.txt
 }
 
+# Into the same .venv, which a change of tests/requirements.txt makes anew.
+add_bench_tools() {
+    if cmp -s benches/requirements.txt .venv/bench-requirements.txt; then
+        return
+    fi
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
+    cp benches/requirements.txt .venv/bench-requirements.txt
+}
+
 case "${1:-}" in
 build)
     check_cargo
@@ -99,5 +108,11 @@ test)
     install_packages test
     make_venv
     ;;
-*) die "usage: scripts/setup.sh build|demo|test" ;;
+bench)
+    check_cargo
+    install_packages bench
+    make_venv
+    add_bench_tools
+    ;;
+*) die "usage: scripts/setup.sh build|demo|test|bench" ;;
 esac

@@ -2,7 +2,7 @@
 //! those conversions. The same seed gives the same events on every machine, whatever its clock says.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range, RangeInclusive};
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
@@ -74,19 +74,50 @@ impl Money {
     }
 }
 
-/// The first `n` events of the feed with this seed. No two are the same.
+/// What a feed consists of.
+#[derive(Clone, Debug)]
+pub struct Mix {
+    /// When it begins, in seconds since 1970.
+    pub first_second: i64,
+    /// Seconds from one event to the next.
+    pub pause: Range<i64>,
+    /// Of a thousand events, leaving aside the adjustments of earlier ones.
+    pub impressions: u32,
+    pub clicks: u32,
+    /// Of each conversion that is adjusted: one half of them.
+    pub adjustments: RangeInclusive<u32>,
+}
+
+impl Mix {
+    /// What `hydrant demo` shows.
+    pub const DEMO: Mix = Mix {
+        first_second: fields::FIRST_SECOND,
+        pause: 0..12,
+        impressions: 689,
+        clicks: 200,
+        adjustments: 1..=4,
+    };
+}
+
+/// The first `n` events of the demo's feed with this seed. No two are the same.
 pub fn events(seed: u64, n: usize) -> impl Iterator<Item = Event> {
-    let feed = Feed {
+    endless(seed, Mix::DEMO).take(n)
+}
+
+/// A feed without an end. No two events are the same.
+pub fn endless(seed: u64, mix: Mix) -> impl Iterator<Item = Event> {
+    Feed {
         rng: Xoshiro256PlusPlus::seed_from_u64(seed),
-        now: fields::FIRST_SECOND,
+        now: mix.first_second,
+        mix,
         serial: 0,
         later: BTreeMap::new(),
-    };
-    feed.take(n)
+    }
 }
 
 struct Feed {
     rng: Xoshiro256PlusPlus,
+    mix: Mix,
     /// Seconds since 1970.
     now: i64,
     serial: u64,
@@ -99,18 +130,20 @@ impl Iterator for Feed {
 
     fn next(&mut self) -> Option<Event> {
         self.serial += 1;
-        self.now += self.rng.random_range(0..12);
+        self.now += self.rng.random_range(self.mix.pause.clone());
         if let Some(first) = self.later.first_entry()
             && *first.key() <= self.serial
         {
             return Some(first.remove());
         }
+        let impressions = 12 + self.mix.impressions;
+        let clicks = impressions + self.mix.clicks;
         Some(match self.rng.random_range(0..1000) {
             0..=1 => self.click_correction(),
             2..=6 => self.created_conversion(),
             7..=11 => self.orphan(),
-            12..=700 => self.view("impression"),
-            701..=900 => self.view("click"),
+            n if n < impressions => self.view("impression"),
+            n if n < clicks => self.view("click"),
             _ => self.conversion(),
         })
     }
@@ -192,7 +225,7 @@ impl Feed {
     ) {
         let mut at = self.now;
         let mut position = self.serial;
-        for _ in 0..self.rng.random_range(1..=4) {
+        for _ in 0..self.rng.random_range(self.mix.adjustments.clone()) {
             at += self.rng.random_range(600..40_000);
             position += self.rng.random_range(1..400);
             let (num, change) = if !counted {

@@ -1,0 +1,85 @@
+"""Growth: the rate of a fresh backlog while the tables grow to ten million rows, with day partitions and without."""
+
+import sys
+
+from contenders import empty_tables, hydrant
+
+SIZES = [0, 2_500_000, 5_000_000, 10_000_000]
+MESSAGES = 1_000
+# What is multiplied: one backlog of some 100,000 events. Each copy of it lies further back by as many days as it spans.
+HISTORY_DAYS = 320
+
+
+def measure(bench, backlog, rounds, samples):
+    """Adds samples by name, such as `growth_day_2500000`. The database that it leaves behind is the partitioned one."""
+    for kind in ["none", "day"]:
+        bench.use(kind)
+        empty_tables(bench)
+        # Hydrant makes the days of the history as it always does: when their first event comes.
+        hydrant(bench, backlog(HISTORY_DAYS // 5, 100, "--events-per-day", 20, back=HISTORY_DAYS))
+        hydrant(bench, backlog(MESSAGES, 100))
+        bench.sql.execute("drop table if exists template")
+        bench.sql.execute("create unlogged table template as select * from events")
+        empty_tables(bench)
+        seed = 100
+        for size in SIZES:
+            grow(bench, size)
+            for _ in range(rounds):
+                seed += 1
+                bench.sql.execute("checkpoint")
+                print(f"\r\x1b[Kgrowth: {kind}, {size:,} rows", end="", file=sys.stderr, flush=True)
+                sample = hydrant(bench, backlog(MESSAGES, 100, "--seed", seed), keep=True)
+                samples.setdefault(f"growth_{kind}_{size}", []).append(sample)
+        if kind == "none":
+            # Its room is needed.
+            empty_tables(bench)
+
+
+def grow(bench, size):
+    """Fills `events` up to `size` rows with the template's, under ids of their own, further and further back."""
+    columns = [name for (name,) in bench.sql.execute(
+        "select column_name from information_schema.columns where table_name = 'events' order by ordinal_position"
+    )]
+    # Each copy begins where the one before it ended; the days of conversions' partition stay what they are.
+    replaced = {
+        "event_id": "id::text",
+        "record_id": "id::text",
+        "tune_event_id": "id::text",
+        "event_day": "event_day - %(shift)s",
+        "partition_day": "case when action = 'conversion' then partition_day else partition_day - %(shift)s end",
+        "date": "date - %(shift)s",
+    }
+    values = ", ".join(replaced.get(column, column) for column in columns)
+    # `offset 0` keeps one id a row, however often it is used.
+    insert = f"""
+        insert into events ({', '.join(columns)})
+        select {values} from (select *, gen_random_uuid() as id from template offset 0) as copied limit %(rows)s
+    """
+    days = bench.sql.execute("select max(event_day) - min(event_day) + 1 from template").fetchone()[0]
+    count = bench.sql.execute("select count(*) from events").fetchone()[0]
+    of_template = bench.sql.execute("select count(*) from template").fetchone()[0]
+    copies = count // of_template
+    while count < size:
+        copies += 1
+        shift = days + copies * days % (HISTORY_DAYS - 2 * days)
+        count += bench.sql.execute(insert, {"shift": shift, "rows": size - count}).rowcount
+
+
+def query_times(bench, times=5):
+    """Milliseconds of the two questions that are asked most, and the rows of the table that answers."""
+    found = bench.sql.execute(
+        "select network_id, record_id, event_day from events where action = 'conversion' order by event_id limit 1 offset 500"
+    ).fetchone()
+    network_id, record_id, day = found
+    queries = {
+        "conversion_by_id": ("select * from conversions where network_id = %s and record_id = %s", [network_id, record_id]),
+        "stats_of_a_day": ("select * from stats where date = %s", [day]),
+    }
+    bench.sql.execute("vacuum analyze")
+    samples = {}
+    for name, (query, parameters) in queries.items():
+        for _ in range(times):
+            plan = bench.sql.execute("explain (analyze, format json) " + query, parameters).fetchone()[0][0]
+            samples.setdefault(name, []).append({"ms": plan["Planning Time"] + plan["Execution Time"]})
+    samples["rows_at_queries"] = [{"rows": bench.sql.execute("select count(*) from events").fetchone()[0]}]
+    return samples
