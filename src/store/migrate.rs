@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::PgConnection;
 
 use super::connection::{Settings, execute, quote_identifier};
 use super::fault::{Fault, Why};
@@ -22,13 +23,7 @@ pub(super) const TABLE: &str = "hydrant_migrations";
 pub async fn migrate(settings: &Settings) -> Result<(), Fault> {
     let mut connection = settings.connect().await?;
     let schema = quote_identifier(&settings.schema);
-    let exists: bool =
-        sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")
-            .bind(&settings.schema)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| Fault::new(error, "could not look for the schema"))?;
-    if !exists {
+    if !schema_exists(&mut connection, settings).await? {
         let sql = format!("create schema if not exists {schema}");
         let created = execute(&mut connection, sql).await;
         match created.map_err(|error| Fault::new(error, "could not create the schema")) {
@@ -46,6 +41,18 @@ pub async fn migrate(settings: &Settings) -> Result<(), Fault> {
     migrator().run(&mut connection).await.map_err(explain)?;
     let _ = connection.close().await;
     Ok(())
+}
+
+/// Whether there is a schema of the configured name.
+pub(super) async fn schema_exists(
+    connection: &mut PgConnection,
+    settings: &Settings,
+) -> Result<bool, Fault> {
+    sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")
+        .bind(&settings.schema)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| Fault::new(error, "could not look for the schema"))
 }
 
 /// Makes the partitions of the days to come.

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::connection::{Settings, execute, quote_identifier};
 use super::fault::{Fault, Why};
+use super::migrate::schema_exists;
 
 /// Rows as they lie in the tables.
 #[derive(Debug)]
@@ -81,13 +82,7 @@ pub struct Entry {
 pub async fn create_schema(settings: &Settings) -> Result<(), Fault> {
     let mut connection = settings.connect().await?;
     let schema = quote_identifier(&settings.schema);
-    let exists: bool =
-        sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")
-            .bind(&settings.schema)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| Fault::new(error, "could not look for the schema"))?;
-    if exists {
+    if schema_exists(&mut connection, settings).await? {
         let sentence = format!(
             "there is a schema {schema} already, and the demo wants a new one; if it is of an earlier demo, remove it: \
              drop schema {schema} cascade"
