@@ -55,9 +55,16 @@ class Bench:
         with self.postgres.connect() as connection:
             for database in ["day", "none"]:
                 connection.execute(f"create database {database}")
-                env = {"DATABASE_URL": self.postgres.url(database), "HYDRANT__DATABASE__PARTITION_BY": database}
-                subprocess.run([self.programs["hydrant"], "migrate"], env=env, stdout=subprocess.DEVNULL, check=True)
+                self.migrate(database)
         self.use("day")
+
+    def migrate(self, database, *arguments):
+        env = {"DATABASE_URL": self.postgres.url(database), "HYDRANT__DATABASE__PARTITION_BY": database}
+        subprocess.run([self.programs["hydrant"], "migrate", *arguments], env=env, stdout=subprocess.DEVNULL, check=True)
+
+    def rollup(self, state):
+        """Switches the rollup of the database in use: `on` or `off`."""
+        self.migrate(self.database, "--rollup", state)
 
     def use(self, database):
         """Goes over to the database that is partitioned so: `day` or `none`."""
@@ -102,6 +109,12 @@ def contenders(bench, quick):
         bench.use("day")
         return sample
 
+    def with_rollup():
+        bench.rollup("on")
+        sample = checked(lambda: hydrant(bench, main))
+        bench.rollup("off")
+        return sample
+
     def checked(run):
         sample = run()
         if rows(bench) != limit.rows:
@@ -114,6 +127,7 @@ def contenders(bench, quick):
         "fresh": lambda: checked(lambda: hydrant(bench, main)),
         "duplicates": lambda: checked(lambda: hydrant(bench, main, keep=True)),
         "not_partitioned": of_none,
+        "with_rollup": with_rollup,
         "thousand_a_message": lambda: hydrant(bench, thousands),
         "adjustments": lambda: hydrant(bench, adjustments),
         "one_a_message": lambda: hydrant(bench, singles),

@@ -10,7 +10,7 @@ from measure import Stopwatch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FACTS = ["events", "adjustments"]
-TABLES = FACTS + ["record_patches", "event_variants", "quarantine"]
+TABLES = FACTS + ["record_patches", "event_variants", "quarantine", "stats_hourly", "stats_deltas"]
 # A run that takes longer hangs.
 DEADLINE_SECONDS = 900
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hydrant::formats::Refusal;
-use hydrant::formats::hasoffers::{Body, body};
+use hydrant::formats::body;
+use hydrant::formats::hasoffers::Body;
 use hydrant::store::batch::Batch;
 use serde_json::json;
 

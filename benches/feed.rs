@@ -58,7 +58,8 @@ fn main() -> io::Result<()> {
             let events = networks.entry(event.network_id).or_default();
             events.push(event);
             if events.len() >= args.events_per_message {
-                writeln!(out, "{}", body(events, bodies))?;
+                let dispatched = Mix::DEMO.first_second + bodies;
+                writeln!(out, "{}", body(events, bodies, dispatched))?;
                 events.clear();
                 bodies += 1;
                 if bodies as usize == args.messages {

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL with its default settings: fsync on, everything as initdb leaves it."""
+"""A throw-away PostgreSQL: fsync on, everything as initdb leaves it but for SETTINGS."""
 
 import atexit
 import glob
@@ -10,6 +10,11 @@ import subprocess
 import tempfile
 
 import psycopg
+
+
+# What every server that is written to gets, and what the README asks for: with the defaults of 128 MB and 1 GB the indexes of
+# ten million rows do not stay in memory, and each of their pages goes into the log as a whole every few seconds.
+SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
 
 
 def free_port():
@@ -47,6 +52,7 @@ class Postgres:
                 os.chown(folder, self.user["user"], self.user["group"])
         self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.data}"
+        options += "".join(f" -c {name}={value}" for name, value in SETTINGS.items())
         self.run("pg_ctl", "-D", self.data, "-w", "-o", options, "-l", os.path.join(self.data, "log"), "start")
         atexit.register(self.stop)
         with open(os.path.join(self.data, "postmaster.pid")) as file:

@@ -24,6 +24,9 @@ RATIOS = [
     ("duplicates_vs_fresh", "duplicates", "fresh", "events_per_s", "≥ 1.6"),
     ("joined_vs_single", "one_a_message", "one_a_message_unjoined", "events_per_s", "≥ 1.8"),
     ("not_partitioned_vs_fresh", "not_partitioned", "fresh", "events_per_s", ""),
+    ("with_rollup_vs_fresh", "with_rollup", "fresh", "events_per_s", ""),
+    ("with_rollup_postgres_cpu", "with_rollup", "fresh", "postgres_cpu_us", ""),
+    ("with_rollup_wal", "with_rollup", "fresh", "wal_bytes_per_event", ""),
     ("thousand_a_message_vs_fresh", "thousand_a_message", "fresh", "events_per_s", ""),
     ("adjustments_vs_fresh", "adjustments", "fresh", "events_per_s", ""),
     ("fresh_vs_python", "fresh", "usual_python", "events_per_s", "≥ 8"),
@@ -44,6 +47,9 @@ GOALS = [
     ("decode", "reading_us_per_event", "  events into rows", ""),
     ("conversion_by_id", "ms", "`conversions` for one id, ms", "< 10"),
     ("stats_of_a_day", "ms", "`stats` for one day, ms", "< 1,000"),
+    ("stats_of_a_day_with_rollup", "ms", "  with the rollup on", ""),
+    ("stats_of_all_days", "ms", "`stats` of all days by offer, ms", ""),
+    ("stats_of_all_days_with_rollup", "ms", "  with the rollup on", ""),
     ("rows_at_queries", "rows", "rows of `events` at these queries", "10,000,000"),
 ]
 

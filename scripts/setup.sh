@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sees to it that this machine can build (setup.sh build) the project, also show it (setup.sh demo), test it
-# (setup.sh test) or measure it (setup.sh bench).
+# (setup.sh test) or measure it (setup.sh bench). setup.sh has-postgres tells whether the server's programs are there.
 # On Debian and Ubuntu it installs what is missing; elsewhere it says what is. Once everything is
 # there it changes nothing and takes no time.
 set -euo pipefail
@@ -25,7 +25,20 @@ check_cargo() {
     die "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
 }
 
-has_initdb() { has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+# Where hydrant demo looks as well.
+has_initdb() {
+    local folder
+    has initdb && return
+    for folder in /usr/lib/postgresql/ {/opt/homebrew,/usr/local,/home/linuxbrew/.linuxbrew}/opt/postgresql@; do
+        compgen -G "$folder*/bin/initdb" >/dev/null && return
+    done
+    return 1
+}
+
+# To build takes none, and the demo of an ordinary user fetches one for itself. Root cannot run that one.
+needs_initdb() {
+    [ "$1" != build ] && ! has_initdb && { [ "$1" != demo ] || [ "$(id -u)" -eq 0 ]; }
+}
 
 # The first Python that is new enough for tests/requirements.txt and can make a virtual environment.
 python() {
@@ -42,9 +55,23 @@ python() {
 # What is missing, as Debian's packages.
 missing() {
     has cc || echo gcc libc6-dev
-    [ "$1" = build ] || has_initdb || echo postgresql
+    ! needs_initdb "$1" || echo postgresql
     if [ "$1" = test ] || [ "$1" = bench ]; then
         python >/dev/null || echo python3 python3-venv
+    fi
+    [ "$1" != test ] || has_browser || browser_packages
+}
+
+# The tests of the status page drive a real browser.
+has_browser() {
+    has chromedriver && { has chromium || has chromium-browser || has google-chrome; }
+}
+
+browser_packages() {
+    if grep -q '^ID=ubuntu' /etc/os-release 2>/dev/null; then
+        echo chromium-browser chromium-chromedriver
+    else
+        echo chromium chromium-driver
     fi
 }
 
@@ -57,8 +84,9 @@ install_packages() {
     if ! has apt-get; then
         say "Something is missing. Install the following, by whatever name your system has for it:"
         has cc || say "  - a C compiler: cc on the PATH"
-        [ "$1" = build ] || has_initdb || say "  - the PostgreSQL server: initdb and pg_ctl on the PATH (macOS: brew install postgresql@17)"
+        ! needs_initdb "$1" || say "  - the PostgreSQL server: initdb and pg_ctl on the PATH (macOS: brew install postgresql@17)"
         [ "$1" = build ] || [ "$1" = demo ] || python >/dev/null || say "  - Python 3.10 or newer with venv: python3 on the PATH"
+        [ "$1" != test ] || has_browser || say "  - Chromium and its driver: chromium and chromedriver on the PATH"
         exit 1
     fi
     if [ "$(id -u)" -ne 0 ]; then
@@ -114,5 +142,6 @@ bench)
     make_venv
     add_bench_tools
     ;;
-*) die "usage: scripts/setup.sh build|demo|test|bench" ;;
+has-postgres) has_initdb ;;
+*) die "usage: scripts/setup.sh build|demo|test|bench|has-postgres" ;;
 esac

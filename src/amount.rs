@@ -6,6 +6,8 @@ use std::fmt;
 const PLACES: i32 = 12;
 /// One whole unit.
 const UNIT: i128 = 10i128.pow(PLACES as u32);
+/// A head of eight bytes, and two bytes for each of up to eleven digits.
+const NUMERIC_LENGTH_MAX: usize = 30;
 /// Amounts are below 10^15 units.
 const LIMIT: i128 = 10i128.pow(15) * UNIT;
 
@@ -74,40 +76,84 @@ impl Amount {
         self.0.checked_add(other.0).map(Amount)
     }
 
-    /// Appends Postgres' binary `numeric`: digits to the base of 10,000, without trailing zeros.
-    pub fn write_numeric(self, out: &mut Vec<u8>) {
+    pub fn abs(self) -> Amount {
+        Amount(self.0.abs())
+    }
+
+    /// Postgres' binary `numeric` and how long it is: digits to the base of 10,000, without trailing zeros.
+    pub fn numeric(self) -> ([u8; NUMERIC_LENGTH_MAX], usize) {
         let mut digits = [0i16; 11];
         // Twelve places are exactly three digits to the base of 10,000.
         let mut rest = self.0.unsigned_abs();
         let mut count = 0;
+        // Nearly all amounts fit 64 bits, which are divided without a call.
+        while rest > u128::from(u64::MAX) {
+            digits[count] = (rest % 10_000) as i16;
+            rest /= 10_000;
+            count += 1;
+        }
+        let mut rest = rest as u64;
         while rest > 0 {
             digits[count] = (rest % 10_000) as i16;
             rest /= 10_000;
             count += 1;
         }
-        let trailing = digits[..count]
-            .iter()
-            .take_while(|digit| **digit == 0)
-            .count();
-        let written = &digits[trailing.min(count)..count];
-        let weight = if written.is_empty() {
-            0
-        } else {
-            count as i16 - 1 - 3
+        let digits = &digits[..count];
+        let trailing = digits.iter().take_while(|digit| **digit == 0).count();
+        let written = &digits[trailing..];
+        let weight = match written {
+            [] => 0,
+            _ => count as i16 - 1 - 3,
         };
-        let sign: u16 = if self.0 < 0 { 0x4000 } else { 0 };
-        out.extend_from_slice(&(written.len() as i16).to_be_bytes());
-        out.extend_from_slice(&weight.to_be_bytes());
-        out.extend_from_slice(&sign.to_be_bytes());
-        out.extend_from_slice(&(self.places() as i16).to_be_bytes());
-        for digit in written.iter().rev() {
-            out.extend_from_slice(&digit.to_be_bytes());
+        let sign = if self.0 < 0 { 0x4000 } else { 0 };
+        let head = [written.len() as i16, weight, sign, self.places() as i16];
+        let mut numeric = [0; NUMERIC_LENGTH_MAX];
+        let parts = head.iter().chain(written.iter().rev());
+        for (bytes, part) in numeric.chunks_exact_mut(2).zip(parts) {
+            bytes.copy_from_slice(&part.to_be_bytes());
+        }
+        (numeric, 2 * (head.len() + written.len()))
+    }
+
+    /// Reads Postgres' binary `numeric`. `None` where it is no amount: not a number, too large or with more places.
+    pub fn from_numeric(bytes: &[u8]) -> Option<Amount> {
+        const POSITIVE: i16 = 0;
+        const NEGATIVE: i16 = 0x4000;
+        let mut parts = bytes
+            .chunks_exact(2)
+            .map(|part| i16::from_be_bytes([part[0], part[1]]));
+        let (count, weight, sign) = (parts.next()?, parts.next()?, parts.next()?);
+        let _places = parts.next()?;
+        let mut value: i128 = 0;
+        // Of the last digit that is held: twelve places are three digits.
+        let mut weight_left = i32::from(weight) + 3;
+        for _ in 0..count {
+            let digit = i128::from(parts.next()?);
+            if weight_left >= 0 {
+                value = value.checked_mul(10_000)?.checked_add(digit)?;
+            } else if digit != 0 {
+                return None;
+            }
+            weight_left -= 1;
+        }
+        for _ in 0..=weight_left {
+            value = value.checked_mul(10_000)?;
+        }
+        match sign {
+            POSITIVE => Some(Amount(value)),
+            NEGATIVE => Some(Amount(-value)),
+            _ => None,
         }
     }
 
     /// How many decimal places it takes to write it.
     fn places(self) -> u32 {
-        let mut fraction = self.0.unsigned_abs() % UNIT as u128;
+        let value = self.0.unsigned_abs();
+        // As above.
+        let mut fraction = match u64::try_from(value) {
+            Ok(value) => value % UNIT as u64,
+            Err(_) => (value % UNIT as u128) as u64,
+        };
         if fraction == 0 {
             return 0;
         }
@@ -117,6 +163,14 @@ impl Amount {
             places -= 1;
         }
         places
+    }
+}
+
+impl std::ops::Neg for Amount {
+    type Output = Amount;
+
+    fn neg(self) -> Amount {
+        Amount(-self.0)
     }
 }
 
@@ -219,9 +273,9 @@ mod tests {
     #[test]
     fn numeric_has_digits_to_the_base_of_10000() {
         let numeric = |text: &str| {
-            let mut out = Vec::new();
-            Amount::parse(text).unwrap().write_numeric(&mut out);
-            out.chunks(2)
+            let (numeric, length) = Amount::parse(text).unwrap().numeric();
+            numeric[..length]
+                .chunks(2)
                 .map(|c| i16::from_be_bytes([c[0], c[1]]))
                 .collect::<Vec<_>>()
         };
@@ -234,5 +288,38 @@ mod tests {
             [6, 2, 0, 12, 1, 2345, 6789, 0, 0, 1]
         );
         assert_eq!(numeric("10000"), [1, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn numeric_is_read_as_it_is_written() {
+        for text in [
+            "0",
+            "1",
+            "-12.5",
+            "0.00001",
+            "10000",
+            "-0.000000000001",
+            "123456789.000000000001",
+            "999999999999999.999999999999",
+            "-700000000000000",
+        ] {
+            let amount = Amount::parse(text).unwrap();
+            let (numeric, length) = amount.numeric();
+            assert_eq!(Amount::from_numeric(&numeric[..length]), Some(amount));
+            let (numeric, length) = (-amount).numeric();
+            assert_eq!(Amount::from_numeric(&numeric[..length]), Some(-amount));
+        }
+        let read = |parts: &[i16]| {
+            let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_be_bytes()).collect();
+            Amount::from_numeric(&bytes)
+        };
+        // Zeros behind the places that count, and what is no amount.
+        let small = Amount::parse("0.0001");
+        assert_eq!(read(&[4, -1, 0, 16, 1, 0, 0, 0]), small);
+        assert_eq!(read(&[1, -4, 0, 16, 1]), None);
+        assert_eq!(read(&[0, 0, 0xC000u16 as i16, 0]), None);
+        assert_eq!(read(&[1, 20, 0, 0, 1]), None);
+        assert_eq!(read(&[2, 0, 0, 0, 1]), None);
+        assert_eq!(read(&[]), None);
     }
 }

@@ -25,6 +25,9 @@ pub struct Breaker {
     recent: VecDeque<bool>,
     /// When the next probe is due, while it is open.
     probe_at: Option<Instant>,
+    /// Whether a probe was let through whose bodies are not known yet. Others were under way when it opened: they tell
+    /// nothing of what comes next.
+    awaits_probe: bool,
 }
 
 impl Breaker {
@@ -33,24 +36,33 @@ impl Breaker {
             None => Permit::Go,
             Some(due) if now >= due => {
                 self.probe_at = Some(now + PROBE_EVERY);
+                self.expect_probe();
                 Permit::Probe
             }
             Some(due) => Permit::Wait(due - now),
         }
     }
 
+    /// Says that what is noted next was let through to see how the input is now.
+    pub fn expect_probe(&mut self) {
+        self.awaits_probe = true;
+    }
+
     pub fn is_open(&self) -> bool {
         self.probe_at.is_some()
     }
 
-    /// Takes note of bodies, true for a bad one. While it is open they are those of a probe, and mostly good ones close it.
-    /// Returns whether it has just opened.
+    /// Takes note of bodies, true for a bad one. While it is open only those of a probe count, and mostly good ones close
+    /// it. Returns whether it has just opened.
     pub fn note(&mut self, bodies: &[bool], now: Instant) -> bool {
         let mostly_bad = |bad: usize, all: usize| bad * 2 > all;
         let bad = bodies.iter().filter(|bad| **bad).count();
         if self.is_open() {
-            if !bodies.is_empty() && !mostly_bad(bad, bodies.len()) {
-                *self = Breaker::default();
+            if self.awaits_probe && !bodies.is_empty() {
+                self.awaits_probe = false;
+                if !mostly_bad(bad, bodies.len()) {
+                    *self = Breaker::default();
+                }
             }
             return false;
         }
@@ -98,8 +110,19 @@ mod tests {
         assert!(breaker.is_open());
         assert!(!breaker.note(&[], later), "an empty queue tells nothing");
         assert!(breaker.is_open());
+        let later = later + PROBE_EVERY;
+        assert_eq!(breaker.permit(later), Permit::Probe);
         breaker.note(&[false, false, true], later);
         assert_eq!(breaker.permit(later), Permit::Go);
         assert!(!breaker.note(&[true; 199], later), "it starts anew");
+    }
+
+    #[test]
+    fn what_was_under_way_when_it_opened_does_not_close_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        breaker.note(&[true; 200], now);
+        breaker.note(&[false], now);
+        assert_eq!(breaker.permit(now), Permit::Wait(PROBE_EVERY));
     }
 }

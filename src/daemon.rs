@@ -1,11 +1,12 @@
 //! The daemon: one task per worker, the admin server, stop and drain.
 
+mod retention;
+
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use aws_sdk_sqs::types::QueueAttributeName;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -14,15 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::backoff::Backoff;
-use crate::breaker::Breaker;
 use crate::config::{Config, PartitionBy};
 use crate::gate::{Gate, Pause};
-use crate::pipeline::{Feed, Shared, Worker};
-use crate::sources::sqs::Sqs;
-use crate::sources::sqs_error::SqsError;
+use crate::motion::Motions;
+use crate::pipeline::start::Prepared;
+use crate::pipeline::{Conduct, Feed, Shared};
 use crate::store::fault::{Fault, Why};
 use crate::store::migrate::{make_days_ahead, migrate};
-use crate::store::{Settings, Store};
+use crate::store::rollup::merge::keep_merging;
+use crate::store::{Claims, Settings, Store};
+use crate::supervisor;
 
 /// What the command line says about a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,26 +70,23 @@ where
         give_up: CancellationToken::new(),
         gate: Gate::default(),
         memory: Semaphore::new(config.memory_for_large_bodies()),
+        motions: Motions::default(),
     });
-    let admin = Arc::new(Admin {
-        metrics,
-        shared: Arc::clone(&shared),
-        settings: settings.clone(),
-        feeds: Mutex::default(),
-        probe: tokio::sync::Mutex::default(),
-    });
+    let admin = Arc::new(Admin::new(metrics, Arc::clone(&shared), settings.clone()));
     let admin_stop = CancellationToken::new();
     let admin_server = tokio::spawn(admin::serve(
         listener,
         Arc::clone(&admin),
         admin_stop.clone(),
     ));
+    let supervised = tokio::spawn(supervisor::report(Arc::clone(&shared), Arc::clone(&admin)));
     let shutdown = Duration::from_secs(config.shutdown_secs);
     let watch = tokio::spawn(watch_signals(Arc::clone(&shared), shutdown, signals));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), admin = %config.admin.listen, sources = config.source.len(), "started");
 
     let outcome = work(&config, mode, settings, &shared, &admin).await;
     watch.abort();
+    supervised.abort();
     admin_stop.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(1), admin_server).await;
     if outcome.is_ok() {
@@ -106,41 +105,35 @@ async fn work(
     if !reach_database(&settings, mode, shared).await? {
         return Ok(());
     }
-    let mut feeds = Vec::new();
+    let conduct = Conduct {
+        until_empty: mode.until_empty,
+        accept_bad: mode.accept_bad,
+    };
+    let mut sources = Vec::new();
     for (name, source) in &config.source {
-        let feed = Feed {
-            sqs: Arc::new(Sqs::new(name, source).await),
-            settings: source.clone(),
-            breaker: (!mode.accept_bad).then(|| Mutex::new(Breaker::default())),
-            stop: shared.stop.child_token(),
-            until_empty: mode.until_empty,
-            trouble: Mutex::default(),
-            total: Mutex::default(),
-        };
-        feed.announce();
         // Boxed: the SDK's futures are large.
-        let asked = shared
-            .stop
-            .run_until_cancelled(Box::pin(expect_queue(&feed)));
-        let Some(asked) = asked.await else {
+        let preparing = Box::pin(Prepared::new(name, source, conduct, shared));
+        let Some(prepared) = shared.stop.run_until_cancelled(preparing).await else {
             return Ok(());
         };
-        asked?;
-        feeds.push(Arc::new(feed));
+        sources.push(prepared?);
     }
-    if let Ok(mut known) = admin.feeds.lock() {
-        known.clone_from(&feeds);
-    }
+    let feeds: Vec<Arc<Feed>> = sources.iter().map(|one| Arc::clone(&one.feed)).collect();
+    admin.watch(&feeds);
     let mut workers = JoinSet::new();
-    for feed in &feeds {
-        for _ in 0..feed.settings.workers {
-            let store = Store::new(settings.clone());
-            workers.spawn(Worker::new(Arc::clone(shared), Arc::clone(feed), store).run());
-        }
+    let claims = Arc::new(Claims::default());
+    let store = || Store::beside(settings.clone(), Arc::clone(&claims));
+    for source in sources {
+        source.start(shared, store, &mut workers);
     }
+    supervisor::ready();
+    let retained = tokio::spawn(retention::keep(settings.clone(), config.retention.clone()));
+    let merging = tokio::spawn(keep_merging(settings.clone()));
     let days = tokio::spawn(keep_days_ahead(settings, mode));
     let outcome = join(workers, shared, Duration::from_secs(config.shutdown_secs)).await;
     days.abort();
+    merging.abort();
+    retained.abort();
     feeds.iter().for_each(|feed| feed.sum_up());
     outcome?;
     match feeds
@@ -150,7 +143,7 @@ async fn work(
         Some(feed) => anyhow::bail!(
             "source.{}: over half of the last 200 bodies were bad, so the rest stays in the queue; see hydrant quarantine \
              list; run --accept-bad goes on regardless",
-            feed.name()
+            feed.name
         ),
         None => Ok(()),
     }
@@ -240,19 +233,6 @@ async fn reach_database(settings: &Settings, mode: Mode, shared: &Shared) -> any
     }
 }
 
-/// A queue that does not exist will not come by waiting; anything else may.
-async fn expect_queue(feed: &Feed) -> anyhow::Result<()> {
-    match feed.sqs.attributes(&[QueueAttributeName::QueueArn]).await {
-        Ok(_) => Ok(()),
-        Err(error @ SqsError::NoQueue(_)) => anyhow::bail!("source.{}: {error}", feed.name()),
-        Err(error) => {
-            tracing::warn!(source = feed.name(), %error, "the queue cannot be asked for its attributes");
-            feed.set_trouble(Some(error.to_string()));
-            Ok(())
-        }
-    }
-}
-
 /// Makes the partitions of the days to come. A failure is tried again soon, long before they are needed.
 async fn keep_days_ahead(settings: Settings, mode: Mode) {
     if settings.partition_by == PartitionBy::None || mode.no_migrate {
@@ -277,5 +257,28 @@ async fn keep_days_ahead(settings: Settings, mode: Mode) {
             DAYS_EVERY
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_one_worker_is_the_end_of_all() {
+        let shared = Shared {
+            stop: CancellationToken::new(),
+            give_up: CancellationToken::new(),
+            gate: Gate::default(),
+            memory: Semaphore::new(0),
+            motions: Motions::default(),
+        };
+        let mut workers = JoinSet::new();
+        workers.spawn(std::future::pending());
+        workers.spawn(async { panic!("as a bug would") });
+        let ended = join(workers, &shared, Duration::from_secs(25)).await;
+        let said = ended.unwrap_err().to_string();
+        assert!(said.starts_with("a worker panicked"), "{said}");
     }
 }

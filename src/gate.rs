@@ -1,6 +1,9 @@
 //! Whether the store takes writes, as far as the workers know. While it does not, nobody receives: messages that wait in
 //! the queue do not age towards its dead-letter queue.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use metrics::gauge;
 use tokio::sync::watch;
 
@@ -35,12 +38,15 @@ impl Pause {
 #[derive(Debug)]
 pub struct Gate {
     pause: watch::Sender<Option<Pause>>,
+    /// When it was last opened or closed.
+    changed: Mutex<Instant>,
 }
 
 impl Default for Gate {
     fn default() -> Self {
         let gate = Gate {
             pause: watch::Sender::new(None),
+            changed: Mutex::new(Instant::now()),
         };
         gate.show(None);
         gate
@@ -52,6 +58,9 @@ impl Gate {
     pub fn close(&self, pause: Pause) -> bool {
         let before = self.pause.send_replace(Some(pause));
         self.show(Some(pause));
+        if before.is_none() {
+            self.note_change();
+        }
         before.is_none()
     }
 
@@ -63,6 +72,7 @@ impl Gate {
             opens && pause.take().is_some()
         });
         if changed {
+            self.note_change();
             self.show(None);
         }
         changed
@@ -72,10 +82,27 @@ impl Gate {
         *self.pause.borrow()
     }
 
+    /// For how long it has been open, or closed.
+    pub fn unchanged_for(&self) -> Duration {
+        self.changed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
+
+    fn note_change(&self) {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     /// Returns when it is open.
     pub async fn wait_open(&self) {
         // The sender is ours and lives: waiting cannot fail.
         let _ = self.pause.subscribe().wait_for(Option::is_none).await;
+    }
+
+    /// Returns when it is closed.
+    pub async fn wait_closed(&self) {
+        let _ = self.pause.subscribe().wait_for(Option::is_some).await;
     }
 
     fn show(&self, now: Option<Pause>) {

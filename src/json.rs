@@ -1,12 +1,18 @@
 //! Cutting JSON text that is known to be valid into the raw slices of its parts.
 //!
-//! A body is validated once, as a whole, by `serde_json`. Here its parts are found again without a second validation and
-//! without a tree: every event keeps its own bytes, one bad event cannot spoil its siblings, and numbers stay text.
+//! A body is validated once, as a whole, by [`valid`] or else by `serde_json`. Its parts are found again by [`scan`] without
+//! a second validation and without a tree: every event keeps its own bytes, one bad event cannot spoil its siblings, and
+//! numbers stay text.
+
+pub mod scan;
+pub mod valid;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use memchr::memchr2;
+
+pub use self::scan::{Raw, elements, elements_from, members, members_from};
 
 /// Longest number that is written out in digits; a longer one (1e200000) is kept as text.
 const NUMBER_LENGTH_MAX: usize = 400;
@@ -41,141 +47,6 @@ pub fn scalar(raw: &str) -> Scalar<'_> {
         Some(b'n') | None => Scalar::Null,
         Some(_) => Scalar::Number(raw),
     }
-}
-
-/// The raw elements of an array, in order.
-pub struct Elements<'a> {
-    array: &'a str,
-    at: usize,
-}
-
-/// The elements of `array`, which must be the raw slice of an array.
-pub fn elements(array: &str) -> Elements<'_> {
-    Elements { array, at: 1 }
-}
-
-/// The elements of an array that ends where `text` does, from the byte `at` of the text on.
-pub fn elements_from(text: &str, at: usize) -> Elements<'_> {
-    Elements { array: text, at }
-}
-
-impl Elements<'_> {
-    /// Where the next element is looked for.
-    pub fn at(&self) -> usize {
-        self.at
-    }
-}
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let bytes = self.array.as_bytes();
-        let start = skip_separators(bytes, self.at);
-        if start >= bytes.len() || bytes[start] == b']' {
-            return None;
-        }
-        let end = value_end(bytes, start);
-        self.at = end;
-        self.array.get(start..end)
-    }
-}
-
-/// The raw members of an object, in order, duplicates included.
-pub struct Members<'a> {
-    object: &'a str,
-    at: usize,
-}
-
-/// The members of `object`, which must be the raw slice of an object.
-pub fn members(object: &str) -> Members<'_> {
-    Members { object, at: 1 }
-}
-
-impl<'a> Iterator for Members<'a> {
-    type Item = (Cow<'a, str>, &'a str);
-
-    fn next(&mut self) -> Option<(Cow<'a, str>, &'a str)> {
-        let bytes = self.object.as_bytes();
-        let start = skip_separators(bytes, self.at);
-        if start >= bytes.len() || bytes[start] == b'}' {
-            return None;
-        }
-        let key_end = string_end(bytes, start);
-        let value = skip_separators(bytes, key_end);
-        let end = value_end(bytes, value);
-        self.at = end;
-        let key = unescape(self.object.get(start..key_end)?).value;
-        Some((key, self.object.get(value..end)?))
-    }
-}
-
-/// Past white space, commas and colons: in valid JSON at most one of the two stands here.
-fn skip_separators(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() && matches!(bytes[at], b' ' | b'\n' | b'\r' | b'\t' | b',' | b':') {
-        at += 1;
-    }
-    at
-}
-
-/// Where the value that starts at `at` ends; always past `at`.
-fn value_end(bytes: &[u8], at: usize) -> usize {
-    match bytes.get(at) {
-        Some(b'"') => string_end(bytes, at),
-        Some(b'{' | b'[') => nested_end(bytes, at),
-        _ => {
-            let mut end = at;
-            while end < bytes.len()
-                && !matches!(
-                    bytes[end],
-                    b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'
-                )
-            {
-                end += 1;
-            }
-            end.max(at + 1).min(bytes.len())
-        }
-    }
-}
-
-/// Past the closing quote of the string that starts at `at`.
-fn string_end(bytes: &[u8], at: usize) -> usize {
-    let mut from = at + 1;
-    while let Some(found) = bytes
-        .get(from..)
-        .and_then(|rest| memchr2(b'"', b'\\', rest))
-    {
-        let stop = from + found;
-        if bytes[stop] == b'"' {
-            return stop + 1;
-        }
-        from = stop + 2;
-    }
-    bytes.len()
-}
-
-/// Past the bracket that closes the one at `at`.
-fn nested_end(bytes: &[u8], at: usize) -> usize {
-    let mut depth = 0usize;
-    let mut from = at;
-    while from < bytes.len() {
-        match bytes[from] {
-            b'"' => {
-                from = string_end(bytes, from);
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return from + 1;
-                }
-            }
-            _ => {}
-        }
-        from += 1;
-    }
-    bytes.len()
 }
 
 /// The text of a raw string. NUL and lone surrogates become U+FFFD.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -18,6 +20,7 @@ pub const MESSAGES_DELETED: &str = "hydrant_messages_deleted_total";
 pub const DELETE_FAILURES: &str = "hydrant_delete_failures_total";
 pub const MESSAGES_RELEASED: &str = "hydrant_messages_released_total";
 pub const VISIBILITY_EXTENSIONS: &str = "hydrant_visibility_extensions_total";
+pub const SUSPECTS: &str = "hydrant_suspect_messages_total";
 pub const BODIES: &str = "hydrant_bodies_total";
 pub const EVENTS: &str = "hydrant_events_total";
 /// The values of its label `outcome`.
@@ -34,17 +37,44 @@ pub const JSON_BYTES: &str = "hydrant_json_bytes_total";
 pub const TRAILING_BYTES: &str = "hydrant_trailing_bytes_total";
 pub const MISFITS: &str = "hydrant_misfit_fields_total";
 pub const REPAIRED: &str = "hydrant_repaired_texts_total";
+pub const OBJECTS_READ: &str = "hydrant_objects_read_total";
+pub const THROTTLED_READS: &str = "hydrant_throttled_reads_total";
+pub const LOST_POSITIONS: &str = "hydrant_lost_positions_total";
+/// By source, route and status; 499 where the sender went away before its answer.
+pub const HTTP_REQUESTS: &str = "hydrant_http_requests_total";
 pub const STORE_FAULTS: &str = "hydrant_store_faults_total";
+pub const RETENTION_DROPPED: &str = "hydrant_retention_dropped_partitions_total";
+pub const RETENTION_DELETED: &str = "hydrant_retention_deleted_rows_total";
+pub const RETENTION_BLANKED: &str = "hydrant_retention_blanked_rows_total";
+/// By source, queue (main, dead_letter) and outcome (answered, denied, error).
+pub const QUEUE_LOOKS: &str = "hydrant_queue_looks_total";
+pub const LOG_DROPPED: &str = "hydrant_log_lines_dropped_total";
 // Durations.
 pub const DECODE_SECONDS: &str = "hydrant_decode_seconds";
 pub const TRANSACTION_SECONDS: &str = "hydrant_transaction_seconds";
 pub const BATCH_SECONDS: &str = "hydrant_batch_seconds";
 pub const BATCH_EVENTS: &str = "hydrant_batch_events";
+pub const HTTP_SECONDS: &str = "hydrant_http_request_seconds";
 // What is now.
 pub const EVENT_LAG: &str = "hydrant_event_lag_seconds";
 pub const ADJUSTMENT_LAG: &str = "hydrant_adjustment_lag_seconds";
+pub const OBJECTS: &str = "hydrant_objects";
+pub const OBJECT_LAG: &str = "hydrant_object_lag_seconds";
 pub const MESSAGES_IN_FLIGHT: &str = "hydrant_messages_in_flight";
 pub const BYTES_IN_FLIGHT: &str = "hydrant_bytes_in_flight";
+pub const ITERATOR_AGE: &str = "hydrant_iterator_age_seconds";
+pub const SHARDS: &str = "hydrant_shards";
+pub const HTTP_IN_FLIGHT: &str = "hydrant_http_requests_in_flight";
+pub const QUEUE_MESSAGES: &str = "hydrant_queue_messages";
+pub const DEAD_LETTERS: &str = "hydrant_dead_letters";
+pub const QUEUE_RETENTION: &str = "hydrant_queue_retention_seconds";
+pub const OLDEST_WAITING: &str = "hydrant_oldest_waiting_seconds";
+pub const LAST_RECEIVE: &str = "hydrant_last_receive_timestamp_seconds";
+pub const LAST_COMMIT: &str = "hydrant_last_commit_timestamp_seconds";
+pub const OLDEST_IN_FLIGHT: &str = "hydrant_oldest_in_flight_seconds";
+/// By source: 1 while `/readyz` has nothing to say of it.
+pub const SOURCE_WELL: &str = "hydrant_source_well";
+pub const MOSTLY_BAD: &str = "hydrant_mostly_bad_input";
 pub const STORE_UP: &str = "hydrant_store_up";
 pub const PAUSED: &str = "hydrant_paused";
 pub const BUILD_INFO: &str = "hydrant_build_info";
@@ -57,21 +87,60 @@ const EVENTS_BUCKETS: [f64; 9] = [
     1.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0,
 ];
 
-/// Starts logging to standard error.
+/// Lines of log that may wait for a reader that is slow.
+const LOG_LINES_WAITING: usize = 4_096;
+
+/// What writes the log, and how many lines nobody took in time.
+static LOG_WRITER: Mutex<Option<(WorkerGuard, ErrorCounter)>> = Mutex::new(None);
+
+/// Whether whoever reads the output wants no colours in it: `NO_COLOR` is set and not empty.
+pub fn refuses_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Starts logging to standard error. A reader that is slow or stands still holds nobody up: lines beyond
+/// [`LOG_LINES_WAITING`] are dropped and counted.
 ///
 /// # Errors
 /// `level` is no filter.
 pub fn start_logs(log: &Log) -> anyhow::Result<()> {
     let filter = filter(&log.level).map_err(|why| anyhow::anyhow!("log.level {why}"))?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LOG_LINES_WAITING)
+        .lossy(true)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let dropped = writer.error_counter();
+    *LOG_WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some((guard, dropped));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_writer(std::io::stderr);
+        .with_ansi(std::io::stderr().is_terminal() && !refuses_colours())
+        .with_writer(writer)
+        // It would say it on standard error, and end the program where nobody reads that.
+        .log_internal_errors(false);
     match log.format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Writes the lines that wait, for a second at most. What is logged later is lost.
+pub fn end_logs() {
+    let writer = LOG_WRITER
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    drop(writer);
+}
+
+/// Brings the counter of dropped lines up to date: the writer has one of its own.
+pub fn count_dropped_lines() {
+    let writer = LOG_WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    let dropped = writer
+        .as_ref()
+        .map_or(0, |(_, dropped)| dropped.dropped_lines());
+    counter!(LOG_DROPPED).absolute(dropped as u64);
 }
 
 /// What `log.level` lets through.
@@ -135,6 +204,10 @@ fn describe() {
             VISIBILITY_EXTENSIONS,
             "Messages kept invisible for longer, by outcome: extended, failed",
         ),
+        (
+            SUSPECTS,
+            "Messages handled alone because they were received more than twice",
+        ),
         (BODIES, "Bodies by outcome: decoded, empty, quarantined"),
         (
             EVENTS,
@@ -159,6 +232,42 @@ fn describe() {
             "Texts that held a NUL or a lone surrogate, replaced by U+FFFD",
         ),
         (
+            OBJECTS_READ,
+            "Files and objects read to their end, by outcome: read, broken",
+        ),
+        (
+            THROTTLED_READS,
+            "Reads of a shard that Kinesis refused because its limit was used up; they are done again",
+        ),
+        (
+            LOST_POSITIONS,
+            "Positions that a shard did not have any more; records may have expired unread",
+        ),
+        (
+            HTTP_REQUESTS,
+            "Requests by route and status; 499: the sender went away before its answer",
+        ),
+        (
+            RETENTION_DROPPED,
+            "Days of clicks and impressions dropped because they were old",
+        ),
+        (
+            RETENTION_DELETED,
+            "Clicks and impressions outside of days of their own deleted because they were old",
+        ),
+        (
+            RETENTION_BLANKED,
+            "Rows whose personal values were blanked because they were old",
+        ),
+        (
+            QUEUE_LOOKS,
+            "Questions to queues about what waits in them, by queue (main, dead_letter) and outcome: answered, denied, error",
+        ),
+        (
+            LOG_DROPPED,
+            "Lines of log that nobody took in time",
+        ),
+        (
             STORE_FAULTS,
             "Transactions that failed, by what that means; they are done again",
         ),
@@ -179,6 +288,11 @@ fn describe() {
         "Time from the receive of a batch's first message to the delete of its last"
     );
     describe_histogram!(BATCH_EVENTS, "Events written at a time");
+    describe_histogram!(
+        HTTP_SECONDS,
+        Unit::Seconds,
+        "Time from the head of a request to its answer"
+    );
     let gauges: BTreeMap<&str, &str> = [
         (
             EVENT_LAG,
@@ -189,10 +303,60 @@ fn describe() {
             "Age of the newest adjustment of the last batch with one when it was committed",
         ),
         (
+            OBJECTS,
+            "Files or objects at the last listing, by state: read, waiting, unsettled, left_alone",
+        ),
+        (
+            OBJECT_LAG,
+            "Age of the oldest file or object that was not read yet at the last listing; 0 without one",
+        ),
+        (
             MESSAGES_IN_FLIGHT,
             "Messages received and not yet deleted or given back",
         ),
         (BYTES_IN_FLIGHT, "Bytes of bodies in work, as received"),
+        (
+            ITERATOR_AGE,
+            "Age of the oldest record that is still to be read, of all shards that this daemon reads",
+        ),
+        (SHARDS, "Shards that this daemon reads"),
+        (HTTP_IN_FLIGHT, "Requests that are not answered yet"),
+        (
+            QUEUE_MESSAGES,
+            "Messages that wait in the queue, by its own estimate, asked for every minute",
+        ),
+        (
+            DEAD_LETTERS,
+            "Messages in the queue's dead-letter queue, asked for every minute",
+        ),
+        (
+            QUEUE_RETENTION,
+            "Seconds for which the queue keeps a message",
+        ),
+        (
+            OLDEST_WAITING,
+            "Age of the oldest that waits, as far as the last receive, read or listing tells; 0 where nothing waits",
+        ),
+        (
+            LAST_RECEIVE,
+            "When a receive was last answered, seconds since 1970; not there before the first",
+        ),
+        (
+            LAST_COMMIT,
+            "When a transaction was last committed, seconds since 1970; not there before the first",
+        ),
+        (
+            OLDEST_IN_FLIGHT,
+            "For how long the oldest message in flight is held; 0 without one",
+        ),
+        (
+            SOURCE_WELL,
+            "1 while the source is well, 0 while /readyz says what is wrong with it",
+        ),
+        (
+            MOSTLY_BAD,
+            "1 while most of what is pushed is bad; it is taken all the same",
+        ),
         (STORE_UP, "1 while the database takes writes"),
         (PAUSED, "1 while nothing is received, by reason"),
         (BUILD_INFO, "1, with the version"),

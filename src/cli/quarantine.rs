@@ -68,6 +68,9 @@ pub struct Selection {
     /// Everything that has the status, without another filter
     #[arg(long)]
     pub all: bool,
+    /// Write one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -75,7 +78,7 @@ pub struct Filters {
     /// Only what was refused for this reason
     #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.map(Reason::as_str)), hide_possible_values = true)]
     pub reason: Option<String>,
-    /// Only what came from the source of this name
+    /// Only what came from the source of this name, or by this route of it: NAME.ROUTE
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
     /// Only whole bodies, or only single events

@@ -1,18 +1,22 @@
 //! `hydrant check`: a line for each thing that was looked at. Nothing is written, received or deleted.
 
 mod database;
+mod listener;
+mod objects;
 mod queue;
+mod stream;
 mod tables;
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 
-use super::Failure;
+use super::terminal::{Colour, Paint};
+use super::{Failure, pretty};
 use crate::cli::Check;
-use crate::config::{self, Config, PartitionBy};
+use crate::config::{self, Config, PartitionBy, SourceKind};
 
 /// One thing that was looked at.
 #[derive(Debug, PartialEq, Serialize)]
@@ -88,12 +92,20 @@ pub async fn run(args: Check) -> Result<(), Failure> {
     let mut findings = configuration(&config, &place);
     findings.extend(database::look(&config).await?);
     for name in names {
-        findings.extend(queue::look(name, &config.source[name]).await);
+        findings.extend(match &config.source[name].kind {
+            SourceKind::Sqs { queue, .. } => queue::look(name, queue).await,
+            SourceKind::Kinesis { stream, .. } => {
+                stream::look(name, stream, config.source[name].workers).await
+            }
+            SourceKind::Http(listener) => listener::look(name, listener).await,
+            SourceKind::File { folder, .. } => objects::look_at_folder(name, folder),
+            SourceKind::S3 { bucket, .. } => objects::look_at_bucket(name, bucket).await,
+        });
     }
     let text = if args.json {
-        serde_json::to_string_pretty(&findings).context("could not write JSON")? + "\n"
+        pretty(&findings)?
     } else {
-        lines(&findings, shows_colours())
+        lines(&findings, Paint::stdout())
     };
     let written = io::stdout().write_all(text.as_bytes());
     written.context("could not write the findings")?;
@@ -143,13 +155,16 @@ fn configuration(config: &Config, place: &str) -> Vec<Finding> {
     // A batch whose database hangs takes this long until it is given up.
     let deadline = 2 * config.database.statement_timeout_ms / 1000;
     for (name, source) in &config.source {
-        if source.visibility_timeout_secs < deadline {
+        let SourceKind::Sqs { queue, .. } = &source.kind else {
+            continue;
+        };
+        if queue.visibility_timeout_secs < deadline {
             findings.warn(
                 "timeouts",
                 format!(
                     "source.{name}.visibility_timeout_secs = {} is below {deadline}, twice database.statement_timeout_ms: \
                      if extending it fails once while the database is slow, messages come twice",
-                    source.visibility_timeout_secs
+                    queue.visibility_timeout_secs
                 ),
                 format!("set it to {deadline} or more"),
             );
@@ -162,25 +177,16 @@ fn count(findings: &[Finding], status: Status) -> usize {
     findings.iter().filter(|one| one.status == status).count()
 }
 
-fn shows_colours() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !refused
-}
-
-fn lines(findings: &[Finding], colours: bool) -> String {
+fn lines(findings: &[Finding], paint: Paint) -> String {
     let width = findings.iter().map(|one| one.area.len()).max().unwrap_or(0);
     let mut text = String::new();
     for one in findings {
         let (word, colour) = match one.status {
-            Status::Ok => ("ok  ", 32),
-            Status::Warn => ("warn", 33),
-            Status::Fail => ("fail", 31),
+            Status::Ok => ("ok  ", Colour::Green),
+            Status::Warn => ("warn", Colour::Yellow),
+            Status::Fail => ("fail", Colour::Red),
         };
-        let word = if colours {
-            format!("\x1b[{colour}m{word}\x1b[0m")
-        } else {
-            word.to_owned()
-        };
+        let word = paint.word(word, colour);
         let advice = one
             .advice
             .as_ref()
@@ -204,9 +210,9 @@ mod tests {
         let mut findings = Findings::new("database");
         findings.fail("connection", "refused:\n  by the server", "start it");
         let plain = "fail  database  connection: refused: by the server → start it\n";
-        assert_eq!(lines(&findings.list, false), plain);
+        assert_eq!(lines(&findings.list, Paint::Plain), plain);
         assert_eq!(
-            lines(&findings.list, true),
+            lines(&findings.list, Paint::Colours),
             plain.replace("fail", "\x1b[31mfail\x1b[0m")
         );
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use serde::ser::{Error, SerializeMap, SerializeSeq};
@@ -13,18 +14,38 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::{Failure, printed};
-use crate::cli::Decode;
+use crate::cli::{Decode, Feed};
+use crate::formats::hasoffers::Body;
 use crate::formats::hasoffers::event::{BadEvent, Event, Kind};
 use crate::formats::hasoffers::fields::FIELDS;
-use crate::formats::hasoffers::value::Value;
-use crate::formats::hasoffers::{Body, body, envelope};
-use crate::formats::{Refusal, Scope};
+use crate::formats::value::Value;
+use crate::formats::{Format, Refusal, Scope, body, everflow};
 use crate::json;
+
+mod documents;
 
 pub fn run(args: Decode) -> Result<(), Failure> {
     let bytes = read(args.file.as_deref()).map_err(Failure::Usage)?;
+    let settings = args.event_type.map(|event_type| everflow::Settings {
+        event_type,
+        network_id: args.network_id.clone(),
+        fields: BTreeMap::new(),
+    });
+    match (args.format, settings) {
+        (Feed::Everflow, Some(settings)) => {
+            let format = Format::Everflow(Arc::new(settings));
+            documents::show(&bytes, &format, args.max_body_bytes as usize)
+        }
+        (Feed::Recurly, _) => {
+            documents::show(&bytes, &Format::Recurly, args.max_body_bytes as usize)
+        }
+        _ => hasoffers(&bytes, &args),
+    }
+}
+
+fn hasoffers(bytes: &[u8], args: &Decode) -> Result<(), Failure> {
     let network_id = args.network_id.as_deref();
-    let (control_fields, mut body) = match body::open(&bytes, args.max_body_bytes as usize) {
+    let (control_fields, mut body) = match body::open(bytes, args.max_body_bytes as usize) {
         Ok(opened) => (
             control_fields(&opened.text),
             Body::of(opened, network_id).map_err(Box::new),
@@ -43,12 +64,16 @@ pub fn run(args: Decode) -> Result<(), Failure> {
             eprint!("{}", found.summary.into_inner().for_people());
             Ok(())
         }
-        Err(refusal) => Err(Failure::Failed(anyhow!(
-            "the body cannot be read and would go to quarantine: {} ({})",
-            refusal.detail,
-            refusal.reason
-        ))),
+        Err(refusal) => Err(unreadable(&refusal)),
     }
+}
+
+fn unreadable(refusal: &Refusal) -> Failure {
+    Failure::Failed(anyhow!(
+        "the body cannot be read and would go to quarantine: {} ({})",
+        refusal.detail,
+        refusal.reason
+    ))
 }
 
 fn read(file: Option<&Path>) -> anyhow::Result<Vec<u8>> {
@@ -70,7 +95,7 @@ fn read(file: Option<&Path>) -> anyhow::Result<Vec<u8>> {
 
 /// What stands beside the events of an envelope, as it stands there. Known of many a body that is refused, too.
 fn control_fields(text: &str) -> Option<BTreeMap<String, Box<RawValue>>> {
-    let envelope = envelope::validate(text).ok()?;
+    let envelope = body::validate(text).ok()?;
     if !envelope.starts_with('{') {
         return None;
     }

@@ -3,13 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::given::Given;
-use super::{Config, SMALL_BODY_BYTES, Source};
-use crate::sources::sqs::region_of;
+use super::{
+    Bucket, Config, HORIZON_DAYS, KinesisStream, Retention, SMALL_BODY_BYTES, Source, SourceKind,
+    SqsQueue, http,
+};
+use crate::formats::Format;
+use crate::formats::everflow::event_type::EventType;
+use crate::formats::everflow::{Settings, is_field};
+use crate::formats::hasoffers::fields;
+use crate::sources::kinesis::READ_BYTES_MAX;
+use crate::sources::{kinesis, sqs};
 use crate::telemetry;
 
 /// Notes everything that makes no sense, or contradicts something else.
 pub fn across_keys(config: &Config, given: &mut Given) {
     database(config, given);
+    retention(&config.retention, given);
     if let Err(why) = telemetry::filter(&config.log.level) {
         given.refuse("log.level", &why);
     }
@@ -17,6 +26,8 @@ pub fn across_keys(config: &Config, given: &mut Given) {
         source(name, one, given);
     }
     queues_differ(config, given);
+    streams_differ(config, given);
+    listeners_differ(config, given);
     memory(config, given);
 }
 
@@ -41,16 +52,87 @@ fn database(config: &Config, given: &mut Given) {
     }
 }
 
+fn retention(retention: &Retention, given: &mut Given) {
+    for (key, days) in [
+        ("retention.events_days", retention.events_days),
+        ("retention.personal_days", retention.personal_days),
+    ] {
+        if days.is_some_and(|days| days < HORIZON_DAYS) {
+            given.refuse(
+                key,
+                &format!(
+                    "must be at least {HORIZON_DAYS}: a message may come again for 14 days from its queue and for 14 more after it \
+                     was sent back from the dead-letter queue, and an event that is gone by then would be stored a second time"
+                ),
+            );
+        }
+    }
+    for name in &retention.personal_keep {
+        if !fields::personal().any(|field| field == name) {
+            let problem = format!(
+                "retention.personal_keep names {name:?}, which is no column that personal_days would blank; these are {}",
+                fields::personal().collect::<Vec<_>>().join(", ")
+            );
+            given.problems.push(problem);
+        }
+    }
+}
+
 fn source(name: &str, source: &Source, given: &mut Given) {
-    let key = |key: &str| format!("source.{name}.{key}");
+    let table = format!("source.{name}");
     if !is_name(name) {
         given.problems.push(format!(
             "[source.{name}]: a source's name is made of a to z, 0 to 9 and single _ between them, so that a variable can \
              name it"
         ));
     }
-    if !is_url(&source.queue_url)
-        || source
+    match &source.kind {
+        SourceKind::Sqs { queue, format } => {
+            sqs_queue(&table, queue, given);
+            is_told_apart(&table, format, given);
+            self::format(&table, format, given);
+        }
+        SourceKind::Kinesis { stream, format } => {
+            kinesis_stream(&table, stream, given);
+            is_told_apart(&table, format, given);
+            self::format(&table, format, given);
+        }
+        SourceKind::Http(listener) => {
+            http::check(&table, listener, given);
+            for (route, one) in &listener.routes {
+                self::format(&format!("{table}.route.{route}"), &one.format, given);
+            }
+        }
+        SourceKind::File { folder: _, format } => self::format(&table, format, given),
+        SourceKind::S3 { bucket, format } => {
+            s3_bucket(&table, bucket, given);
+            self::format(&table, format, given);
+        }
+    }
+}
+
+fn s3_bucket(table: &str, bucket: &Bucket, given: &mut Given) {
+    let key = |key: &str| format!("{table}.{key}");
+    if !is_bucket(&bucket.bucket) {
+        given.refuse(
+            &key("bucket"),
+            "must be the name of a bucket: 3 to 255 letters, digits, dots, hyphens and underscores",
+        );
+    }
+    endpoint(table, bucket.endpoint_url.as_deref(), given);
+    if bucket.access_key_id.is_some() != bucket.secret_access_key.is_some() {
+        let problem = format!(
+            "{} and secret_access_key belong together: set both, or none to take the credentials of the AWS environment",
+            key("access_key_id")
+        );
+        given.problems.push(problem);
+    }
+}
+
+fn sqs_queue(table: &str, queue: &SqsQueue, given: &mut Given) {
+    let key = |key: &str| format!("{table}.{key}");
+    if !is_url(&queue.queue_url)
+        || queue
             .queue_url
             .splitn(4, '/')
             .nth(3)
@@ -61,30 +143,11 @@ fn source(name: &str, source: &Source, given: &mut Given) {
             "must be the URL of a queue, such as https://sqs.us-east-1.amazonaws.com/123456789012/name",
         );
     }
-    if source
-        .endpoint_url
-        .as_deref()
-        .is_some_and(|url| !is_url(url))
-    {
-        given.refuse(
-            &key("endpoint_url"),
-            "must be a URL, such as http://127.0.0.1:4566",
-        );
-    }
-    if source
-        .network_id
-        .as_deref()
-        .is_some_and(|id| !is_network_id(id))
-    {
-        given.refuse(
-            &key("network_id"),
-            "must have 1 to 255 bytes and no control characters",
-        );
-    }
+    endpoint(table, queue.endpoint_url.as_deref(), given);
     if let (Some(region), Some(of_url), None) = (
-        &source.region,
-        region_of(&source.queue_url),
-        &source.endpoint_url,
+        &queue.region,
+        sqs::region_of(&queue.queue_url),
+        &queue.endpoint_url,
     ) && *region != of_url
     {
         let problem = format!(
@@ -95,19 +158,143 @@ fn source(name: &str, source: &Source, given: &mut Given) {
     }
 }
 
+fn kinesis_stream(table: &str, stream: &KinesisStream, given: &mut Given) {
+    let key = |key: &str| format!("{table}.{key}");
+    let is_word = |text: &str, more: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+        !text.is_empty() && text.chars().all(allowed)
+    };
+    let is_stream = match stream.stream.split_once(":stream/") {
+        Some((arn, name)) => {
+            let parts: Vec<&str> = arn.split(':').collect();
+            matches!(parts[..], ["arn", _, "kinesis", region, _] if !region.is_empty())
+                && is_word(name, "_.-")
+        }
+        None => stream.stream.len() <= 128 && is_word(&stream.stream, "_.-"),
+    };
+    if !is_stream {
+        given.refuse(
+            &key("stream"),
+            "must be the name of a stream, or its ARN, such as arn:aws:kinesis:us-east-1:123456789012:stream/name",
+        );
+    }
+    endpoint(table, stream.endpoint_url.as_deref(), given);
+    if let (Some(region), Some(of_arn)) = (&stream.region, kinesis::region_of(&stream.stream))
+        && *region != of_arn
+    {
+        let problem = format!(
+            "{} contradicts stream, which is in {of_arn}: leave region out",
+            given.said(&key("region"), format!("{region:?}"))
+        );
+        given.problems.push(problem);
+    }
+}
+
+fn endpoint(table: &str, url: Option<&str>, given: &mut Given) {
+    if url.is_some_and(|url| !is_url(url)) {
+        given.refuse(
+            &format!("{table}.endpoint_url"),
+            "must be a URL, such as http://127.0.0.1:4566",
+        );
+    }
+}
+
+fn format(table: &str, format: &Format, given: &mut Given) {
+    let network_id = match format {
+        Format::Hasoffers { network_id } => network_id,
+        Format::Everflow(settings) => {
+            everflow(table, settings, given);
+            &settings.network_id
+        }
+        Format::Recurly => &None,
+    };
+    if network_id.as_deref().is_some_and(|id| !is_network_id(id)) {
+        given.refuse(
+            &format!("{table}.network_id"),
+            "must have 1 to 255 bytes and no control characters",
+        );
+    }
+}
+
+/// A queue or a stream gives what comes again no name by which it could be known.
+fn is_told_apart(table: &str, format: &Format, given: &mut Given) {
+    if *format == Format::Recurly {
+        given.refuse(
+            &format!("{table}.format"),
+            "has no ids of events: it comes by a source of type \"s3\", \"file\" or \"http\"",
+        );
+    }
+}
+
+fn everflow(table: &str, settings: &Settings, given: &mut Given) {
+    let event_type = settings.event_type.as_str();
+    let names_none = matches!(
+        settings.event_type,
+        EventType::Conversion | EventType::Event
+    );
+    if names_none && settings.network_id.is_none() {
+        let problem = format!(
+            "{table}.network_id is missing: {} says that its webhooks are of a kind that names no network",
+            given.said(&format!("{table}.event_type"), format!("{event_type:?}"))
+        );
+        given.problems.push(problem);
+    }
+    for (theirs, ours) in &settings.fields {
+        if !is_field(ours) {
+            let allowed = "must be a column of an everflow table, such as payout";
+            given.refuse(&format!("{table}.fields.{theirs}"), allowed);
+        }
+    }
+}
+
 fn queues_differ(config: &Config, given: &mut Given) {
     let mut seen = BTreeMap::new();
     for (name, source) in &config.source {
-        let queue = (&source.queue_url, &source.endpoint_url);
-        if let Some(other) = seen.insert(queue, name) {
+        let SourceKind::Sqs { queue, .. } = &source.kind else {
+            continue;
+        };
+        if let Some(other) = seen.insert((&queue.queue_url, &queue.endpoint_url), name) {
             let problem = format!(
                 "{} is the queue of source.{other} too: a queue has one source; raise its workers instead",
                 given.said(
                     &format!("source.{name}.queue_url"),
-                    format!("{:?}", source.queue_url)
+                    format!("{:?}", queue.queue_url)
                 )
             );
             given.problems.push(problem);
+        }
+    }
+}
+
+fn streams_differ(config: &Config, given: &mut Given) {
+    let mut seen = BTreeMap::new();
+    for (name, source) in &config.source {
+        let SourceKind::Kinesis { stream, .. } = &source.kind else {
+            continue;
+        };
+        let place = (&stream.stream, &stream.region, &stream.endpoint_url);
+        if let Some(other) = seen.insert(place, name) {
+            let problem = format!(
+                "{} is the stream of source.{other} too: a stream has one source, and any number of daemons",
+                given.said(
+                    &format!("source.{name}.stream"),
+                    format!("{:?}", stream.stream)
+                )
+            );
+            given.problems.push(problem);
+        }
+    }
+}
+
+fn listeners_differ(config: &Config, given: &mut Given) {
+    let mut seen = BTreeMap::from([(config.admin.listen, "admin.listen".to_owned())]);
+    for (name, source) in &config.source {
+        let SourceKind::Http(listener) = &source.kind else {
+            continue;
+        };
+        let key = format!("source.{name}.listen");
+        if let Some(other) = seen.insert(listener.listen, key.clone()) {
+            given.refuse(&key, &format!("is the address of {other} too"));
         }
     }
 }
@@ -117,21 +304,28 @@ fn memory(config: &Config, given: &mut Given) {
     let needed = config.memory_of_workers() + bodies.max().unwrap_or(0);
     if needed > config.max_inflight_bytes {
         let problem = format!(
-            "{} must be at least {needed}: for each worker batch_bytes and {SMALL_BODY_BYTES} for a body, and the largest \
-             max_body_bytes once",
+            "{} must be at least {needed}: for each worker batch_bytes and {SMALL_BODY_BYTES} for a body ({READ_BYTES_MAX} where \
+             it reads a shard), for each listener max_inflight_request_bytes, and the largest max_body_bytes once",
             given.said("max_inflight_bytes", config.max_inflight_bytes)
         );
         given.problems.push(problem);
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     name.split('_').all(|word| {
         !word.is_empty()
             && word
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     })
+}
+
+fn is_bucket(name: &str) -> bool {
+    (3..=255).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
 fn is_url(text: &str) -> bool {

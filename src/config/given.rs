@@ -7,14 +7,16 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::unknown;
 
 /// Variables that set keys begin like this; two underscores stand between the parts of a key.
 const PREFIX: &str = "HYDRANT__";
-/// The key whose value nobody may see.
-const SECRET: &str = "database.url";
+/// The key that DATABASE_URL sets, too.
+const DATABASE_URL: &str = "database.url";
+/// The ends of other keys whose value nobody may see either.
+const SECRETS: [&str; 2] = [".secrets", ".secret_access_key"];
 
 /// Values by dotted key. The methods named for a kind of value ask for a key as that kind, and note a problem if it is none.
 #[derive(Default)]
@@ -35,6 +37,8 @@ enum Value {
     Raw(String),
     Text(String),
     Integer(String),
+    /// Texts, and nothing else.
+    List(Vec<String>),
     /// A kind that no key has.
     Other(String),
 }
@@ -45,6 +49,15 @@ enum Place {
 }
 
 impl Given {
+    /// As if these keys alone were set, by variables; an empty one is not.
+    pub fn of(keys: &[(&str, &str)]) -> Given {
+        let mut given = Given::default();
+        for (key, value) in keys {
+            given.add_variable(&variable(key), OsString::from(value));
+        }
+        given
+    }
+
     /// Reads the file and over it the variables.
     ///
     /// # Errors
@@ -99,7 +112,10 @@ impl Given {
                 DeValue::Float(number) => Value::Other(number.to_string()),
                 DeValue::Boolean(flag) => Value::Other(flag.to_string()),
                 DeValue::Datetime(time) => Value::Other(time.to_string()),
-                DeValue::Array(_) => Value::Other("[…]".to_owned()),
+                DeValue::Array(items) => match texts(items) {
+                    Some(texts) => Value::List(texts),
+                    None => Value::Other("[…]".to_owned()),
+                },
             };
             self.values.insert(key, (value, place));
         }
@@ -108,8 +124,8 @@ impl Given {
     fn add_variable(&mut self, name: &str, value: OsString) {
         let key = match name.strip_prefix(PREFIX) {
             Some(key) => key.to_ascii_lowercase().replace("__", "."),
-            None if name == "DATABASE_URL" && !self.values.contains_key(SECRET) => {
-                SECRET.to_owned()
+            None if name == "DATABASE_URL" && !self.values.contains_key(DATABASE_URL) => {
+                DATABASE_URL.to_owned()
             }
             None => return,
         };
@@ -135,6 +151,19 @@ impl Given {
         tables.chain(keys).collect()
     }
 
+    /// The keys of a table that may have any names, with their texts.
+    pub fn texts_in(&mut self, table: &str) -> BTreeMap<String, String> {
+        let below = |key: &String| Some(key.strip_prefix(table)?.strip_prefix('.')?.to_owned());
+        let names: Vec<String> = self.values.keys().filter_map(below).collect();
+        let mut texts = BTreeMap::new();
+        for name in names {
+            if let Some(text) = self.text(&format!("{table}.{name}")) {
+                texts.insert(name, text);
+            }
+        }
+        texts
+    }
+
     fn ask(&mut self, key: &str) -> Option<Value> {
         self.known.push(key.to_owned());
         self.values.get(key).map(|(value, _)| value.clone())
@@ -145,7 +174,7 @@ impl Given {
             None => return default,
             Some(Value::Raw(text) | Value::Integer(text)) => (text, ""),
             Some(Value::Text(_)) => (String::new(), ", without quotes"),
-            Some(Value::Other(_)) => (String::new(), ""),
+            Some(Value::List(_) | Value::Other(_)) => (String::new(), ""),
         };
         match text.trim().parse() {
             Ok(number) if range.contains(&number) => number,
@@ -158,6 +187,13 @@ impl Given {
         }
     }
 
+    /// A number without a default.
+    pub fn optional_number(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let default = *range.start();
+        let number = self.number(key, range, default);
+        self.values.contains_key(key).then_some(number)
+    }
+
     /// A number of things or bytes in memory.
     pub fn size(&mut self, key: &str, range: RangeInclusive<u64>, default: u64) -> usize {
         self.number(key, range, default) as usize
@@ -167,14 +203,43 @@ impl Given {
         match self.ask(key)? {
             Value::Raw(text) | Value::Text(text) if !text.is_empty() => return Some(text),
             Value::Raw(_) | Value::Text(_) => self.refuse(key, "must not be empty"),
-            Value::Integer(_) | Value::Other(_) => self.refuse(key, "must be text, in quotes"),
+            Value::Integer(_) | Value::List(_) | Value::Other(_) => {
+                self.refuse(key, "must be text, in quotes");
+            }
         }
         None
     }
 
+    /// Texts; from the environment with commas between them.
+    pub fn list(&mut self, key: &str) -> Vec<String> {
+        match self.ask(key) {
+            None => return Vec::new(),
+            Some(Value::List(texts)) => return texts,
+            Some(Value::Raw(text)) => {
+                return text.split(',').map(|one| one.trim().to_owned()).collect();
+            }
+            Some(Value::Text(_) | Value::Integer(_) | Value::Other(_)) => {
+                self.refuse(key, "must be a list of texts, such as [\"one\", \"other\"]");
+            }
+        }
+        Vec::new()
+    }
+
+    /// Whether a key is set, be it to nothing.
+    pub fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
+    pub fn required_list(&mut self, key: &str) -> Vec<String> {
+        if !self.has(key) {
+            self.miss(key, "");
+        }
+        self.list(key)
+    }
+
     pub fn required_text(&mut self, key: &str) -> String {
         let text = self.text(key);
-        if !self.values.contains_key(key) {
+        if !self.has(key) {
             self.miss(key, "");
         }
         text.unwrap_or_default()
@@ -242,6 +307,7 @@ impl Given {
         let shown = match self.values.get(key) {
             Some((Value::Raw(text) | Value::Text(text), _)) => format!("{text:?}"),
             Some((Value::Integer(text) | Value::Other(text), _)) => text.clone(),
+            Some((Value::List(texts), _)) => format!("{texts:?}"),
             None => String::new(),
         };
         let problem = format!("{} {allowed}", self.said(key, shown));
@@ -254,7 +320,7 @@ impl Given {
             Some((_, place)) => self.words(place),
             None => "by default".to_owned(),
         };
-        if key == SECRET {
+        if is_secret(key) {
             format!("{key} ({place})")
         } else {
             format!("{key} = {value} ({place})")
@@ -275,7 +341,7 @@ impl Given {
             (Some(file), Some((table, _))) => format!("in [{table}] of {file}"),
             _ => "in a file that --config names".to_owned(),
         };
-        let other = if key == SECRET {
+        let other = if key == DATABASE_URL {
             " or DATABASE_URL"
         } else {
             ""
@@ -322,6 +388,23 @@ impl Given {
         }
         self.problems.append(&mut found);
     }
+}
+
+/// Whether nobody may see the value of a key.
+fn is_secret(key: &str) -> bool {
+    key == DATABASE_URL || SECRETS.iter().any(|end| key.ends_with(end))
+}
+
+/// The items of an array of texts; None where one is none.
+fn texts(items: &DeArray<'_>) -> Option<Vec<String>> {
+    let mut items = items.iter().map(|item| item.get_ref());
+    items.try_fold(Vec::new(), |mut texts, item| match item {
+        DeValue::String(text) => {
+            texts.push(text.clone().into_owned());
+            Some(texts)
+        }
+        _ => None,
+    })
 }
 
 /// The variable that sets a key.

@@ -1,23 +1,27 @@
 //! The configuration. [`keys`] lists every key with its range and its default, [`given`] reads what the file and the
 //! environment say and remembers where, [`unknown`] guesses what was meant by a key that is none, [`check`] holds what must be
-//! true across keys.
+//! true across keys; [`http`] has both for what others push to.
 
 mod check;
 mod given;
+mod http;
 mod keys;
 mod unknown;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use sqlx::postgres::PgConnectOptions;
 
+use crate::formats::Format;
 use crate::pipeline::SMALL_BODY_BYTES;
+use crate::sources::kinesis::READ_BYTES_MAX;
+use check::is_name;
 pub use check::is_network_id;
 use given::Given;
+pub use http::{Auth, HttpListener, Route, TlsFiles, is_same};
 
 /// What a body may inflate to where nothing else is set.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
@@ -28,6 +32,7 @@ pub const BODY_BYTES_LIMIT: u64 = 256 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub database: Database,
+    pub retention: Retention,
     pub admin: Admin,
     pub log: Log,
     /// From SIGTERM to the exit.
@@ -45,6 +50,21 @@ pub struct Database {
     pub partition_by: PartitionBy,
     pub lock_timeout_ms: u64,
     pub statement_timeout_ms: u64,
+}
+
+/// For how many days an event may come again. SQS keeps a message for 14 days at most, in the dead-letter queue too; one that
+/// is sent back from there is a new message, with days of its own.
+pub const HORIZON_DAYS: u32 = 14 + 14;
+
+/// For how many days after its day is over an event is kept as it came; what is not set is kept for ever.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Retention {
+    /// Clicks and impressions.
+    pub events_days: Option<u32>,
+    /// What may be about a person.
+    pub personal_days: Option<u32>,
+    /// Columns of that kind that are kept all the same.
+    pub personal_keep: Vec<String>,
 }
 
 /// How clicks and impressions are laid out.
@@ -86,32 +106,115 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     pub kind: SourceKind,
-    pub format: SourceFormat,
-    pub queue_url: String,
-    pub region: Option<String>,
-    /// A local SQS instead of Amazon's.
-    pub endpoint_url: Option<String>,
-    /// For envelopes and events that name none.
-    pub network_id: Option<String>,
     pub workers: usize,
-    pub wait_time_secs: u64,
-    pub visibility_timeout_secs: u64,
     pub max_body_bytes: usize,
     pub batch_events: usize,
     pub batch_bytes: usize,
     pub linger_ms: u64,
 }
 
-/// How deliveries come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How deliveries come, and what they hold.
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceKind {
-    Sqs,
+    Sqs {
+        queue: SqsQueue,
+        format: Format,
+    },
+    Kinesis {
+        stream: KinesisStream,
+        format: Format,
+    },
+    File {
+        folder: Folder,
+        format: Format,
+    },
+    S3 {
+        bucket: Bucket,
+        format: Format,
+    },
+    Http(HttpListener),
 }
 
-/// What is in them.
+/// A queue of Amazon SQS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SqsQueue {
+    pub queue_url: String,
+    pub region: Option<String>,
+    /// A local SQS instead of Amazon's.
+    pub endpoint_url: Option<String>,
+    pub wait_time_secs: u64,
+    pub visibility_timeout_secs: u64,
+}
+
+/// When files or objects are looked for, and when they are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Watch {
+    pub poll_secs: u64,
+    /// What has changed since is left to be completed.
+    pub settle_secs: u64,
+}
+
+/// A folder of files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folder {
+    pub path: PathBuf,
+    pub watch: Watch,
+}
+
+/// Objects of an S3 bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    pub bucket: String,
+    /// Of the keys.
+    pub prefix: String,
+    /// Of what stands behind the last slash of a key.
+    pub name_prefix: String,
+    pub region: Option<String>,
+    /// A local S3 instead of Amazon's.
+    pub endpoint_url: Option<String>,
+    pub access_key_id: Option<String>,
+    pub secret_access_key: Option<Secret>,
+    pub watch: Watch,
+}
+
+/// What neither `Debug` nor an error shows.
+#[derive(Clone, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// A stream of Amazon Kinesis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KinesisStream {
+    /// A name or an ARN.
+    pub stream: String,
+    pub region: Option<String>,
+    /// A local Kinesis instead of Amazon's.
+    pub endpoint_url: Option<String>,
+    pub start: Start,
+    pub lease_secs: u64,
+    pub poll_interval_ms: u64,
+}
+
+/// Where the first shards of a stream are begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceFormat {
-    Hasoffers,
+pub enum Start {
+    /// At the oldest record that there is.
+    TrimHorizon,
+    /// At the first record that comes after the first start.
+    Latest,
+    /// At the first record that came then or later, in milliseconds since 1970.
+    At(i64),
 }
 
 /// Where the database is. It may hold a password: neither `Debug` nor an error shows it.
@@ -191,6 +294,15 @@ pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     understand(Given::read(file, std::env::vars_os())?)
 }
 
+/// A source for files that somebody names, of the format that this word stands for, with everything else at its default.
+///
+/// # Errors
+/// There is no such format.
+pub fn source_of_files(format: &str, network_id: Option<String>) -> anyhow::Result<Source> {
+    keys::source_of_files(format, network_id)
+        .map_err(|problems| anyhow::anyhow!(problems.join("\n")))
+}
+
 fn understand(mut given: Given) -> anyhow::Result<Config> {
     let config = keys::config(&mut given);
     given.refuse_unknown();
@@ -204,12 +316,23 @@ fn understand(mut given: Given) -> anyhow::Result<Config> {
 }
 
 impl Config {
-    /// Each worker may hold a batch and a small body at any time; what is left is for large bodies, and must be enough for
-    /// one of them.
+    /// Each worker may hold a batch and a small body, or what a shard gives at once, at any time, and a listener requests that
+    /// wait for one; what is left is for large bodies, and must be enough for one of them.
     fn memory_of_workers(&self) -> usize {
         self.source
             .values()
-            .map(|source| source.workers * (source.batch_bytes + SMALL_BODY_BYTES))
+            .map(|source| {
+                let (received, waiting) = match &source.kind {
+                    SourceKind::Sqs { .. } | SourceKind::File { .. } | SourceKind::S3 { .. } => {
+                        (SMALL_BODY_BYTES, 0)
+                    }
+                    SourceKind::Kinesis { .. } => (READ_BYTES_MAX, 0),
+                    SourceKind::Http(listener) => {
+                        (SMALL_BODY_BYTES, listener.max_inflight_request_bytes)
+                    }
+                };
+                source.workers * (source.batch_bytes + received) + waiting
+            })
             .sum()
     }
 
@@ -217,6 +340,15 @@ impl Config {
     pub fn memory_for_large_bodies(&self) -> usize {
         self.max_inflight_bytes
             .saturating_sub(self.memory_of_workers())
+    }
+
+    /// The source that quarantine calls so, and the format of its bodies.
+    pub fn filed(&self, called: &str) -> Option<(&Source, &Format)> {
+        self.source.iter().find_map(|(name, source)| {
+            let mut formats = source.formats(name).into_iter();
+            let (_, format) = formats.find(|(it, _)| it == called)?;
+            Some((source, format))
+        })
     }
 
     /// # Errors
@@ -233,8 +365,38 @@ impl Config {
 }
 
 impl Source {
-    pub fn visibility_timeout(&self) -> Duration {
-        Duration::from_secs(self.visibility_timeout_secs)
+    /// The same for files of one of its formats that somebody names.
+    pub fn of_files(&self, format: &Format) -> Source {
+        let folder = Folder {
+            path: PathBuf::new(),
+            watch: Watch {
+                poll_secs: 0,
+                settle_secs: 0,
+            },
+        };
+        Source {
+            kind: SourceKind::File {
+                folder,
+                format: format.clone(),
+            },
+            ..self.clone()
+        }
+    }
+
+    /// Its formats, each with what quarantine calls the source of its bodies.
+    pub fn formats(&self, name: &str) -> Vec<(String, &Format)> {
+        match &self.kind {
+            SourceKind::Sqs { format, .. }
+            | SourceKind::Kinesis { format, .. }
+            | SourceKind::File { format, .. }
+            | SourceKind::S3 { format, .. } => vec![(name.to_owned(), format)],
+            SourceKind::Http(listener) => {
+                let routes = listener.routes.iter();
+                routes
+                    .map(|(route, it)| (format!("{name}.{route}"), &it.format))
+                    .collect()
+            }
+        }
     }
 }
 

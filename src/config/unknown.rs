@@ -2,7 +2,7 @@
 
 use super::keys;
 
-pub const TABLES: &str = "[database], [admin], [log] and [source.NAME]";
+pub const TABLES: &str = "[database], [retention], [admin], [log] and [source.NAME]";
 
 pub fn is_below(key: &str, table: &str) -> bool {
     key.strip_prefix(table)

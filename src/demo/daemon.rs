@@ -91,6 +91,11 @@ impl Daemon {
         })
     }
 
+    /// Where its admin server listens.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// What it has counted so far; `None` while it does not answer yet.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ pub fn events(seed: u64, n: usize) -> impl Iterator<Item = Event> {
 }
 
 /// A feed without an end. No two events are the same.
-pub fn endless(seed: u64, mix: Mix) -> impl Iterator<Item = Event> {
+pub fn endless(seed: u64, mix: Mix) -> Feed {
     Feed {
         rng: Xoshiro256PlusPlus::seed_from_u64(seed),
         now: mix.first_second,
@@ -115,7 +115,8 @@ pub fn endless(seed: u64, mix: Mix) -> impl Iterator<Item = Event> {
     }
 }
 
-struct Feed {
+/// Events one after the other, each with its time.
+pub struct Feed {
     rng: Xoshiro256PlusPlus,
     mix: Mix,
     /// Seconds since 1970.
@@ -150,6 +151,12 @@ impl Iterator for Feed {
 }
 
 impl Feed {
+    /// Has what comes next happen at this second, until another is told; what was to be adjusted still is.
+    pub fn go_on_at(&mut self, second: i64) {
+        self.now = second;
+        self.mix.pause = 0..1;
+    }
+
     fn uuid(&mut self) -> Value {
         let bytes = self.rng.random();
         uuid::Builder::from_random_bytes(bytes)

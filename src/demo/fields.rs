@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use serde_json::{Map, Value, json};
 
 use super::feed::UNITS;
-use crate::formats::hasoffers::value::Day;
+use crate::formats::value::Day;
 
 /// 2026-11-02 00:00 in New York.
 pub const FIRST_SECOND: i64 = 1_793_595_600;

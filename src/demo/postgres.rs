@@ -1,5 +1,7 @@
 //! A throw-away PostgreSQL server in a folder of its own.
 
+use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -9,7 +11,12 @@ use std::process::Stdio;
 use anyhow::{Context, anyhow, bail};
 use tokio::process::Command;
 
+use super::fetch;
 use super::folder::Folder;
+
+/// What to do where there is no server to start.
+pub const ADVICE: &str = "install it (Debian and Ubuntu: apt-get install postgresql; macOS: brew install postgresql@17), or name a \
+     database with --database";
 
 /// Where installations keep the server's programs when these are not on the PATH: Debian's folder, Homebrew's, and the
 /// part in front of the version's number.
@@ -22,9 +29,10 @@ const INSTALLATIONS: [(&str, &str); 4] = [
 
 /// A running server. It ends with its [`Folder`].
 pub struct Postgres {
-    pub version: String,
-    pub port: u16,
+    version: String,
+    port: u16,
     programs: PathBuf,
+    is_fetched: bool,
     data: PathBuf,
     /// The server refuses to run as root: then it runs as the user `postgres`.
     user: Option<(u32, u32)>,
@@ -36,19 +44,27 @@ impl Postgres {
     /// Makes a cluster in `folder` and starts it on a free port of 127.0.0.1.
     ///
     /// # Errors
-    /// PostgreSQL is not installed, or does not start.
+    /// There is no PostgreSQL and none can be fetched, or it does not start.
     pub async fn start(folder: &mut Folder) -> anyhow::Result<Postgres> {
         let is_root = folder.path.metadata()?.uid() == 0;
+        let user = if is_root {
+            Some(user_postgres().await?)
+        } else {
+            None
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let installed = installed(&path);
+        let is_fetched = installed.is_none();
         let mut postgres = Postgres {
             version: String::new(),
             port: 0,
-            programs: programs()?,
-            data: folder.join("data"),
-            user: if is_root {
-                Some(user_postgres().await?)
-            } else {
-                None
+            programs: match installed {
+                Some(programs) => programs,
+                None => fetch::programs(folder).await?,
             },
+            is_fetched,
+            data: folder.join("data"),
+            user,
             password: format!("{:032x}", rand::random::<u128>()),
         };
         postgres.initialise(folder).await?;
@@ -69,6 +85,15 @@ impl Postgres {
             "postgres://postgres:{}@127.0.0.1:{}/postgres",
             self.password, self.port
         )
+    }
+
+    /// How `psql` is called: by its name alone where that does.
+    pub fn psql(&self) -> String {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if std::env::split_paths(&path).any(|folder| folder.join("psql").exists()) {
+            return "psql".to_owned();
+        }
+        self.programs.join("psql").display().to_string()
     }
 
     /// The command of a shell that stops the server.
@@ -151,6 +176,22 @@ impl Postgres {
     }
 }
 
+/// Which PostgreSQL it is, and where.
+impl fmt::Display for Postgres {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let origin = if self.is_fetched {
+            "fetched from the network".to_owned()
+        } else {
+            format!("of {}", self.programs.display())
+        };
+        write!(
+            out,
+            "{} {origin}, a throw-away server on 127.0.0.1:{}",
+            self.version, self.port
+        )
+    }
+}
+
 /// Runs a program to its end, guarded by the folder's watchdog.
 async fn run(mut command: Command, folder: &mut Folder) -> anyhow::Result<()> {
     let name = command
@@ -174,12 +215,11 @@ async fn run(mut command: Command, folder: &mut Folder) -> anyhow::Result<()> {
 }
 
 /// The folder of the server's programs: of the `initdb` on the PATH, else of the newest version that is installed.
-fn programs() -> anyhow::Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+fn installed(path: &OsStr) -> Option<PathBuf> {
     let on_path =
-        std::env::split_paths(&path).find_map(|folder| folder.join("initdb").canonicalize().ok());
+        std::env::split_paths(path).find_map(|folder| folder.join("initdb").canonicalize().ok());
     if let Some(folder) = on_path.as_deref().and_then(Path::parent) {
-        return Ok(folder.to_path_buf());
+        return Some(folder.to_path_buf());
     }
     let installed = INSTALLATIONS.iter().flat_map(|(folder, prefix)| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -197,26 +237,7 @@ fn programs() -> anyhow::Result<PathBuf> {
                 .then_some((version, programs))
         })
     });
-    installed
-        .max()
-        .map(|(_, programs)| programs)
-        .ok_or_else(|| {
-            anyhow!(
-                "PostgreSQL is not installed: there is no initdb on the PATH; install the server (Debian and Ubuntu: \
-                 apt-get install postgresql; macOS: brew install postgresql@17), or name a database with --database"
-            )
-        })
-}
-
-/// Whether `psql` can be called by its name alone; else where it is.
-pub fn psql() -> String {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|folder| folder.join("psql").exists()) {
-        return "psql".to_owned();
-    }
-    programs().map_or("psql".to_owned(), |programs| {
-        programs.join("psql").display().to_string()
-    })
+    installed.max().map(|(_, programs)| programs)
 }
 
 /// The ids of the user `postgres` and its group.
@@ -228,7 +249,9 @@ async fn user_postgres() -> anyhow::Result<(u32, u32)> {
             .output()
             .await?;
         *id = String::from_utf8_lossy(&output.stdout).trim().parse().map_err(|_| {
-            anyhow!("PostgreSQL does not run as root, and there is no user `postgres`: run the demo as another user")
+            anyhow!(
+                "PostgreSQL does not run as root, and there is no user `postgres`: {ADVICE}, or run the demo as another user"
+            )
         })?;
     }
     Ok(ids.into())

@@ -1,14 +1,14 @@
 //! What landed, as the database and the daemon's metrics tell it, and whether it adds up.
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 
+use super::Database;
 use super::daemon::Counted;
 use super::feed::UNITS;
 use super::figures::{grouped, money, signed};
-use super::postgres::psql;
 use super::publication::Publication;
 use crate::amount::Amount;
 use crate::store::Settings;
@@ -41,39 +41,60 @@ pub async fn show(
     if let Some(story) = showcase::story(&mut connection).await? {
         tell(&story);
     }
+    day(&mut connection).await?;
     checks.push(totals(&mut connection, publication).await?);
     checks.push(payout(&mut connection).await?);
     quarantine(&mut connection).await?;
-    heading("Checks");
-    for (what, holds) in &checks {
-        say(format_args!(
-            "  {}  {what}",
-            if *holds { "ok   " } else { "WRONG" }
-        ));
-    }
-    let all = checks.iter().all(|(_, holds)| *holds);
-    say(format_args!(
-        "\n  {}",
-        if all {
-            "Everything adds up."
-        } else {
-            "This does not add up."
-        }
-    ));
-    Ok(all)
+    Ok(verdict(&checks))
 }
 
-/// Says how to go on by oneself. The address of the user's own database is not repeated: it may hold a password.
-pub fn look_further(url: &str, schema: &str, is_users: bool) {
-    heading("Look for yourself");
-    if is_users {
-        say(format_args!("  in psql: set search_path to {schema};"));
-    } else {
-        say(format_args!("  {} '{url}'", psql()));
+/// Shows what it came to at the end of live traffic; whether it adds up.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn close(
+    settings: &Settings,
+    publication: &Publication,
+    counted: &Counted,
+) -> anyhow::Result<bool> {
+    let mut connection = showcase::open(settings).await?;
+    let mut checks = outcomes(&mut connection, publication, counted).await?;
+    checks.push(totals(&mut connection, publication).await?);
+    checks.push(payout(&mut connection).await?);
+    Ok(verdict(&checks))
+}
+
+/// Says where to look while messages come, and how it ends.
+pub fn look(address: &str, database: &Database, live: Option<Duration>) {
+    heading("Live: 20 messages a second");
+    say(format_args!("  status page   {address}/"));
+    say(format_args!("  metrics       {address}/metrics"));
+    look_further(database);
+    let end = match live {
+        Some(time) => format!("It ends after {} s, or", time.as_secs()),
+        None => "It ends".to_owned(),
+    };
+    say(format_args!(
+        "\n{end} with Ctrl-C; then everything is counted once more.\n"
+    ));
+}
+
+/// Says how to query. The address of the user's own database is not repeated: it may hold a password.
+pub fn look_further(database: &Database) {
+    match &database.server {
+        Some(server) => say(format_args!(
+            "  psql          {} '{}'",
+            server.psql(),
+            database.url
+        )),
+        None => say(format_args!(
+            "  psql          set search_path to {};",
+            database.settings.schema
+        )),
     }
     for query in [
         "select event_id, status, payout, net_payout, adjustment_count from conversions limit 10;",
-        "select * from stats where conversions <> 0 order by payout desc limit 10;",
+        "select * from stats where conversions <> 0 order by date desc, payout desc limit 10;",
         "select reason, detail, convert_from(payload, 'UTF8') from quarantine;",
     ] {
         say(format_args!("    {query}"));
@@ -219,8 +240,29 @@ fn tell(story: &Story) {
     );
 }
 
-/// The totals of a day, and of everything against the feed's own.
-async fn totals(connection: &mut PgConnection, publication: &Publication) -> anyhow::Result<Check> {
+/// Says of each check whether it holds; whether all do.
+fn verdict(checks: &[Check]) -> bool {
+    heading("Checks");
+    for (what, holds) in checks {
+        say(format_args!(
+            "  {}  {what}",
+            if *holds { "ok   " } else { "WRONG" }
+        ));
+    }
+    let all = checks.iter().all(|(_, holds)| *holds);
+    say(format_args!(
+        "\n  {}",
+        if all {
+            "Everything adds up."
+        } else {
+            "This does not add up."
+        }
+    ));
+    all
+}
+
+/// The totals of a day.
+async fn day(connection: &mut PgConnection) -> anyhow::Result<()> {
     let (day, networks) = showcase::day(connection).await?;
     heading(&format!("Totals of {day} (view stats)"));
     say(format_args!(
@@ -237,6 +279,11 @@ async fn totals(connection: &mut PgConnection, publication: &Publication) -> any
             money(&sums.revenue)
         ));
     }
+    Ok(())
+}
+
+/// The totals of all days against the feed's own.
+async fn totals(connection: &mut PgConnection, publication: &Publication) -> anyhow::Result<Check> {
     let sums = showcase::totals(connection).await?;
     Ok((
         "stats of all days are the feed's own totals, to the last decimal",

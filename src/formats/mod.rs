@@ -1,9 +1,184 @@
 //! Formats turn the bytes of one delivery into rows of their feed. Pure: no I/O, no clock.
 
+pub mod body;
+pub mod everflow;
 pub mod hasoffers;
+pub mod id;
+pub mod list;
+pub mod place;
+pub mod recurly;
+pub mod row;
+pub mod value;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
+
+use self::place::Place;
+use crate::store::batch::{Batch, Origin};
+
+/// What the bodies of a delivery hold, and how they are read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Format {
+    Hasoffers {
+        /// For envelopes and events that name none.
+        network_id: Option<String>,
+    },
+    Everflow(Arc<everflow::Settings>),
+    Recurly,
+}
+
+impl Format {
+    /// Opens a body of at most `max_bytes` of JSON.
+    ///
+    /// # Errors
+    /// What makes it unreadable as a whole.
+    pub fn open(&self, bytes: &[u8], max_bytes: usize) -> Result<Body, Refusal> {
+        match self {
+            Format::Hasoffers { network_id } => {
+                hasoffers::Body::open(bytes, max_bytes, network_id.as_deref()).map(Body::Hasoffers)
+            }
+            Format::Everflow(settings) => {
+                everflow::Body::open(bytes, max_bytes, settings).map(Body::Everflow)
+            }
+            Format::Recurly => recurly::Body::open(bytes, max_bytes).map(Body::Recurly),
+        }
+    }
+
+    /// Opens a body that is a piece of an object or a file.
+    ///
+    /// # Errors
+    /// What makes it unreadable as a whole.
+    pub fn open_piece(
+        &self,
+        bytes: &[u8],
+        max_bytes: usize,
+        place: &Place,
+    ) -> Result<Body, Refusal> {
+        match self {
+            Format::Recurly => {
+                recurly::Body::open_piece(bytes, max_bytes, place).map(Body::Recurly)
+            }
+            Format::Hasoffers { .. } | Format::Everflow(_) => self.open(bytes, max_bytes),
+        }
+    }
+
+    /// Whether its events have no ids, so that an object of them has to be read from its beginning to tell which is which.
+    pub fn counts_places(&self) -> bool {
+        matches!(self, Format::Recurly)
+    }
+
+    /// Reads one event whose bytes were kept, into `batch`.
+    ///
+    /// # Errors
+    /// What keeps it from being stored.
+    pub fn read_event(
+        &self,
+        raw: &[u8],
+        kept: &Kept<'_>,
+        batch: &mut Batch,
+        origin: Origin,
+    ) -> Result<(), Refusal> {
+        match self {
+            Format::Hasoffers { network_id } => {
+                hasoffers::read_event(raw, network_id.as_deref(), kept, batch, origin)
+            }
+            Format::Everflow(settings) => everflow::read_event(raw, settings, kept, batch, origin),
+            Format::Recurly => recurly::read_event(raw, kept, batch, origin),
+        }
+    }
+}
+
+/// What quarantine keeps of the body that an event stood in.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    pub network_id: Option<&'a str>,
+    /// Of the event itself.
+    pub event_id: Option<&'a str>,
+    pub dispatch_timestamp: Option<i64>,
+}
+
+/// An opened body, whose events are taken out piece by piece.
+#[derive(Debug)]
+pub enum Body {
+    Hasoffers(hasoffers::Body),
+    Everflow(everflow::Body),
+    Recurly(recurly::Body),
+}
+
+impl Body {
+    /// Bytes of JSON held.
+    pub fn len(&self) -> usize {
+        match self {
+            Body::Hasoffers(body) => body.len(),
+            Body::Everflow(body) => body.list.len(),
+            Body::Recurly(body) => body.list.len(),
+        }
+    }
+
+    /// Whether there was no event in it; known once it is read.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Body::Hasoffers(body) => body.is_empty(),
+            Body::Everflow(body) => body.list.is_empty(),
+            Body::Recurly(body) => body.list.is_empty(),
+        }
+    }
+
+    /// Bytes behind what could be unpacked; they are ignored.
+    pub fn trailing_bytes(&self) -> usize {
+        match self {
+            Body::Hasoffers(body) => body.trailing_bytes,
+            Body::Everflow(body) => body.list.trailing_bytes,
+            Body::Recurly(body) => body.list.trailing_bytes,
+        }
+    }
+
+    /// Events taken so far.
+    pub fn events(&self) -> usize {
+        match self {
+            Body::Hasoffers(body) => body.events,
+            Body::Everflow(body) => body.list.events,
+            Body::Recurly(body) => body.list.events,
+        }
+    }
+
+    /// Of these, how many went to quarantine.
+    pub fn bad_events(&self) -> usize {
+        match self {
+            Body::Hasoffers(body) => body.bad_events,
+            Body::Everflow(body) => body.list.bad_events,
+            Body::Recurly(body) => body.list.bad_events,
+        }
+    }
+
+    /// Moves events into `batch` until that is full. True when all are in. `delivery` is the position of the body's
+    /// delivery, to be found again in each [`Origin`].
+    pub fn read_into(&mut self, batch: &mut Batch, delivery: usize, message_id: &str) -> bool {
+        match self {
+            Body::Hasoffers(body) => body.read_into(batch, delivery, message_id),
+            Body::Everflow(body) => body.read_into(batch, delivery, message_id),
+            Body::Recurly(body) => body.read_into(batch, delivery, message_id),
+        }
+    }
+
+    /// The raw slices of all events with their positions, of a body that was not read from yet.
+    pub fn raw_events(&self) -> Box<dyn Iterator<Item = (usize, &str)> + '_> {
+        match self {
+            Body::Hasoffers(body) => Box::new(body.raw_events()),
+            Body::Everflow(body) => Box::new(body.list.raw_events()),
+            Body::Recurly(body) => Box::new(body.list.raw_events()),
+        }
+    }
+
+    /// What the envelope says of all its events.
+    pub fn dispatch_timestamp(&self) -> Option<i64> {
+        match self {
+            Body::Hasoffers(body) => body.dispatch_timestamp(),
+            Body::Everflow(_) | Body::Recurly(_) => None,
+        }
+    }
+}
 
 /// Why something was put into quarantine: the closed list of `quarantine.reason` and of the metrics' label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +198,7 @@ pub enum Reason {
     NotAnObject,
     NetworkId,
     // Of an event.
+    EventType,
     EventId,
     TuneEventId,
     Action,
@@ -36,7 +212,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Reason::EmptyBody,
         Reason::NotBase64,
         Reason::NotGzip,
@@ -49,6 +225,7 @@ impl Reason {
         Reason::DataShape,
         Reason::NotAnObject,
         Reason::NetworkId,
+        Reason::EventType,
         Reason::EventId,
         Reason::TuneEventId,
         Reason::Action,
@@ -75,6 +252,7 @@ impl Reason {
             Reason::DataShape => "data_shape",
             Reason::NotAnObject => "not_an_object",
             Reason::NetworkId => "network_id",
+            Reason::EventType => "event_type",
             Reason::EventId => "event_id",
             Reason::TuneEventId => "tune_event_id",
             Reason::Action => "action",
@@ -105,7 +283,8 @@ impl Reason {
             Reason::TooLarge | Reason::NotAnObject | Reason::NetworkId => {
                 &[Scope::Body, Scope::Event]
             }
-            Reason::EventId
+            Reason::EventType
+            | Reason::EventId
             | Reason::TuneEventId
             | Reason::Action
             | Reason::AdjustAction
@@ -146,6 +325,8 @@ impl Refusal {
 /// Something for quarantine, with its exact bytes and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reject {
+    /// What quarantine names as its source; None is the source that writes it. See [`Batch::file_under`].
+    pub source: Option<Arc<str>>,
     pub scope: Scope,
     pub refusal: Refusal,
     pub payload: Vec<u8>,

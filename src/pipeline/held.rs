@@ -1,17 +1,15 @@
-//! The messages that a worker holds.
+//! The deliveries that a worker holds.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
 
+use super::Feed;
 use crate::sources::Delivery;
-use crate::sources::heartbeat::Heartbeat;
-use crate::sources::sqs::Sqs;
 use crate::telemetry;
 
-/// Messages in the order of their receive, kept invisible as long as they are held.
+/// Deliveries in the order in which they came, and how far they are done.
 #[derive(Debug)]
 pub struct Held {
     pub deliveries: Vec<Delivery>,
@@ -19,55 +17,71 @@ pub struct Held {
     pub read: usize,
     /// All events of the first so many deliveries are committed.
     pub stored: usize,
-    /// Time that decoding took so far.
+    /// Time that decoding the present one took so far.
     pub decoding: Duration,
     pub since: Instant,
-    pub body_bytes: usize,
-    ids: HashSet<String>,
-    heartbeat: Heartbeat,
+    in_flight: InFlight,
 }
 
 impl Held {
-    pub fn new(sqs: &Arc<Sqs>) -> Held {
+    /// Nothing yet, of this source.
+    pub fn new(feed: &Arc<Feed>) -> Held {
+        let since = Instant::now();
         Held {
             deliveries: Vec::new(),
             read: 0,
             stored: 0,
             decoding: Duration::ZERO,
-            since: Instant::now(),
-            body_bytes: 0,
-            ids: HashSet::new(),
-            heartbeat: Heartbeat::start(Arc::clone(sqs)),
+            since,
+            in_flight: InFlight {
+                feed: Arc::clone(feed),
+                since,
+                messages: 0,
+                bytes: 0,
+            },
         }
     }
 
-    /// Takes messages on. One that is held already has come again: its newest receipt handle is known by now, and its
-    /// events need no second look.
-    pub fn add(&mut self, deliveries: Vec<Delivery>) {
-        let first = self.deliveries.len();
-        let new = deliveries
-            .into_iter()
-            .filter(|delivery| self.ids.insert(delivery.id.clone()));
-        self.deliveries.extend(new);
-        let new = &self.deliveries[first..];
-        let bytes: usize = new.iter().map(|delivery| delivery.body.len()).sum();
-        gauge!(telemetry::MESSAGES_IN_FLIGHT).increment(new.len() as f64);
-        gauge!(telemetry::BYTES_IN_FLIGHT).increment(bytes as f64);
-        self.body_bytes += bytes;
-        self.heartbeat.hold(new);
+    pub fn add(&mut self, delivery: Delivery) {
+        self.in_flight.add(delivery.body.len());
+        self.deliveries.push(delivery);
     }
 
-    /// Lets go of them: the ids of those that are stored, and of the others.
-    pub async fn into_ids(self) -> (Vec<String>, Vec<String>) {
-        gauge!(telemetry::MESSAGES_IN_FLIGHT).decrement(self.deliveries.len() as f64);
-        gauge!(telemetry::BYTES_IN_FLIGHT).decrement(self.body_bytes as f64);
-        self.heartbeat.stop().await;
-        let mut stored: Vec<String> = self
-            .deliveries
-            .into_iter()
-            .map(|delivery| delivery.id)
-            .collect();
-        let others = stored.split_off(self.stored);
-        (stored, others)
+    pub fn body_bytes(&self) -> usize {
+        self.in_flight.bytes
+    }
+
+    /// The ids of those that are stored, and of the others.
+    pub fn ids(&self) -> (Vec<String>, Vec<String>) {
+        let (stored, others) = self.deliveries.split_at(self.stored);
+        let ids = |deliveries: &[Delivery]| deliveries.iter().map(|one| one.id.clone()).collect();
+        (ids(stored), ids(others))
+    }
+}
+
+/// What gauges and clocks know of these deliveries, until they are let go of.
+#[derive(Debug)]
+struct InFlight {
+    feed: Arc<Feed>,
+    since: Instant,
+    messages: usize,
+    bytes: usize,
+}
+
+impl InFlight {
+    fn add(&mut self, bytes: usize) {
+        gauge!(telemetry::MESSAGES_IN_FLIGHT).increment(1.0);
+        gauge!(telemetry::BYTES_IN_FLIGHT).increment(bytes as f64);
+        self.feed.clocks.hold(self.since);
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.feed.clocks.let_go(self.since, self.messages);
+        gauge!(telemetry::MESSAGES_IN_FLIGHT).decrement(self.messages as f64);
+        gauge!(telemetry::BYTES_IN_FLIGHT).decrement(self.bytes as f64);
     }
 }

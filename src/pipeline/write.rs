@@ -1,6 +1,8 @@
 //! Writing a batch until it is stored, whatever the database does meanwhile, and counting what became of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
@@ -13,7 +15,9 @@ use crate::clock;
 use crate::formats::{Reject, Scope};
 use crate::gate::Pause;
 use crate::store::batch::Role;
+use crate::store::documents::Layer;
 use crate::store::fault::{Fault, Why};
+use crate::store::positions::Saved;
 use crate::store::refused::{self, Refused};
 use crate::store::{Tally, Written};
 use crate::telemetry;
@@ -37,6 +41,7 @@ impl Worker {
             }
             self.batch.clear();
             let took = started.elapsed();
+            self.feed.pulse().took(took);
             histogram!(telemetry::TRANSACTION_SECONDS, "source" => self.source()).record(took);
         }
         held.stored = held.read;
@@ -49,6 +54,7 @@ impl Worker {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut seen = None;
         loop {
+            self.motion.step();
             let outcome = tokio::select! {
                 outcome = self.store.write(&source, &self.batch) => outcome,
                 () = shared.give_up.cancelled() => {
@@ -56,8 +62,10 @@ impl Worker {
                     return Err(Stopped);
                 }
             };
+            self.motion.step();
             let fault = match outcome {
                 Ok(written) => {
+                    self.feed.clocks.committed();
                     if shared.gate.open(seen) {
                         tracing::info!("the store takes writes again: receiving goes on");
                     }
@@ -66,6 +74,36 @@ impl Worker {
                 Err(fault) => fault,
             };
             seen = self.bear(fault, &mut backoff).await?;
+        }
+    }
+
+    /// What is saved of these parts of the source, however long the store is away.
+    pub(super) async fn positions(
+        &mut self,
+        parts: &[&str],
+    ) -> Result<HashMap<String, Saved>, Stopped> {
+        let shared = Arc::clone(&self.shared);
+        let source = self.source();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut seen = None;
+        loop {
+            self.motion.step();
+            let asked = self.store.positions(&source, parts);
+            let answer = shared.stop.run_until_cancelled(asked).await;
+            self.motion.step();
+            match answer {
+                Some(Ok(saved)) => {
+                    if seen.is_some() {
+                        shared.gate.open(seen);
+                    }
+                    return Ok(saved);
+                }
+                Some(Err(fault)) => seen = self.bear(fault, &mut backoff).await?,
+                None => {
+                    self.store.disconnect();
+                    return Err(Stopped);
+                }
+            }
         }
     }
 
@@ -96,7 +134,7 @@ impl Worker {
         if backoff.failures() == 1 && pause == Some(Pause::Store(Why::Unavailable)) {
             return Ok(None);
         }
-        let source = self.feed.name();
+        let source = self.feed.name.as_str();
         match pause {
             Some(pause) if self.shared.gate.close(pause) => tracing::error!(
                 source, reason = pause.as_str(), error = %fault,
@@ -108,6 +146,7 @@ impl Worker {
             ),
             _ => {}
         }
+        self.motion.rest();
         let patience = if pause.is_some() {
             &self.shared.stop
         } else {
@@ -129,23 +168,28 @@ impl Worker {
                 Err(fault) => drop(self.bear(fault, &mut backoff).await?),
             }
         };
+        let checkpoint = self.batch.checkpoint.take();
         self.batch.clear();
         for reject in rejects {
             self.batch.reject(reject);
         }
+        self.batch.checkpoint = checkpoint;
         Ok(())
     }
 
     /// Opens each delivery of theirs once more: a batch keeps no raw events.
     fn rejects_of(&self, refused: &[Refused], held: &Held) -> Result<Vec<Reject>, Fault> {
-        let delivery = |refused: &Refused| self.batch.facts()[refused.fact].origin.delivery;
+        let delivery = |refused: &Refused| self.batch.origin(refused.item).delivery;
         let mut rejects = Vec::with_capacity(refused.len());
         for refused in refused.chunk_by(|a, b| delivery(a) == delivery(b)) {
             let delivery = &held.deliveries[delivery(&refused[0])];
             let body = self
                 .open(delivery, self.feed.settings.max_body_bytes)
                 .map_err(|refusal| refused::not_found(&delivery.id, refusal.detail))?;
-            rejects.extend(refused::rejects(refused, &self.batch, &body, &delivery.id)?);
+            for mut reject in refused::rejects(refused, &self.batch, &body, &delivery.id)? {
+                reject.source = Some(Arc::clone(&self.feed.names[delivery.format]));
+                rejects.push(reject);
+            }
         }
         Ok(rejects)
     }
@@ -171,18 +215,22 @@ impl Worker {
             counter!(telemetry::EVENTS, &labels).increment(count);
         }
         self.feed.add(*tally);
+        self.feed
+            .quarantined
+            .fetch_add(self.batch.rejects().len() as u64, Ordering::Relaxed);
         self.tell_rejects();
         if tally.variants > 0 {
             tracing::warn!(
                 source,
                 variants = tally.variants,
-                "ids came with other contents; the losers are in event_variants"
+                "ids came with other contents; those that do not count are kept apart, and which do is the same for every order"
             );
         }
         counter!(telemetry::MISFITS, "source" => source.clone()).increment(self.batch.misfits);
         counter!(telemetry::REPAIRED, "source" => source.clone()).increment(self.batch.repaired);
         histogram!(telemetry::BATCH_EVENTS, "source" => source.clone())
             .record(self.batch.len() as f64);
+        let mut least: Option<i64> = None;
         for (metric, adjustments) in [
             (telemetry::EVENT_LAG, false),
             (telemetry::ADJUSTMENT_LAG, true),
@@ -190,8 +238,10 @@ impl Worker {
             if let Some(newest) = self.newest(adjustments) {
                 let lag = clock::unix_seconds().saturating_sub(newest);
                 gauge!(metric, "source" => source.clone()).set(lag as f64);
+                least = Some(least.map_or(lag, |least| least.min(lag)));
             }
         }
+        self.feed.pulse().stored(tally, bad_events, least);
     }
 
     /// One line for each thing in quarantine, up to a number: one body can hold millions of bad events. Never a payload:
@@ -207,6 +257,7 @@ impl Worker {
             ];
             counter!(telemetry::QUARANTINED, &labels).increment(1);
             if nth < LINES_MAX {
+                let source = reject.source.as_deref().unwrap_or(&source);
                 tracing::warn!(
                     source, scope, reason, detail = %reject.refusal.detail, message_id = reject.message_id,
                     network_id = reject.network_id, event_id = reject.event_id, "quarantined"
@@ -226,9 +277,13 @@ impl Worker {
     /// When the newest original or adjustment of the batch happened.
     fn newest(&self, adjustments: bool) -> Option<i64> {
         let facts = self.batch.facts().iter();
+        let facts = facts.map(|fact| (fact.role == Role::Adjustment, fact.happened));
+        let documents = self.batch.documents().iter();
+        let documents = documents.map(|one| (one.layer == Layer::Update, one.happened));
         facts
-            .filter(|fact| (fact.role == Role::Adjustment) == adjustments)
-            .filter_map(|fact| fact.happened)
+            .chain(documents)
+            .filter(|(is_adjustment, _)| *is_adjustment == adjustments)
+            .filter_map(|(_, happened)| happened)
             .max()
     }
 }

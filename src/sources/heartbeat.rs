@@ -1,6 +1,6 @@
 //! Keeping messages invisible for as long as they are worked on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::counter;
@@ -17,28 +17,46 @@ const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600 - 60);
 /// Keeps messages invisible until it is stopped: extended again after each third of the visibility timeout.
 #[derive(Debug)]
 pub struct Heartbeat {
+    sqs: Arc<Sqs>,
     stop: CancellationToken,
-    held: Arc<Mutex<Vec<(String, Instant)>>>,
+    kept: Arc<Mutex<Kept>>,
     task: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// By id, and since when.
+    messages: Vec<(String, Instant)>,
+    /// For how long each extension hides them.
+    timeout: Duration,
 }
 
 impl Heartbeat {
     pub fn start(sqs: Arc<Sqs>) -> Heartbeat {
         let stop = CancellationToken::new();
-        let held = Arc::<Mutex<Vec<(String, Instant)>>>::default();
-        let task = tokio::spawn(beat(sqs, Arc::clone(&held), stop.clone()));
+        let kept = Arc::new(Mutex::new(Kept {
+            messages: Vec::new(),
+            timeout: sqs.visibility,
+        }));
+        let task = tokio::spawn(beat(Arc::clone(&sqs), Arc::clone(&kept), stop.clone()));
         Heartbeat {
+            sqs,
             stop,
-            held,
+            kept,
             task: AbortOnDropHandle::new(task),
         }
     }
 
-    /// Keeps these messages as well.
-    pub fn hold(&self, deliveries: &[Delivery]) {
-        let now = Instant::now();
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend(deliveries.iter().map(|delivery| (delivery.id.clone(), now)));
+    /// Keeps this message as well.
+    pub fn hold(&self, delivery: &Delivery) {
+        let message = (delivery.id.clone(), Instant::now());
+        lock(&self.kept).messages.push(message);
+    }
+
+    /// Hides its messages for twice the visibility timeout, at once and with each extension.
+    pub async fn hide_longer(&self) {
+        lock(&self.kept).timeout = 2 * self.sqs.visibility;
+        extend(&self.sqs, &self.kept).await;
     }
 
     /// Stops and waits for a call under way: it must not undo the release that follows.
@@ -48,30 +66,40 @@ impl Heartbeat {
     }
 }
 
-async fn beat(sqs: Arc<Sqs>, held: Arc<Mutex<Vec<(String, Instant)>>>, stop: CancellationToken) {
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn beat(sqs: Arc<Sqs>, kept: Arc<Mutex<Kept>>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(sqs.visibility / 3);
     ticks.tick().await;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let receipts: Vec<String> = {
-            let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            let newest = sqs.receipts();
-            let extensible = held
-                .iter()
-                .filter(|(_, since)| since.elapsed() + sqs.visibility < INVISIBLE_MAX);
-            extensible
-                .filter_map(|(id, _)| newest.get(id).cloned())
-                .collect()
-        };
-        let failed = sqs.change_visibility(&receipts, sqs.visibility).await;
-        let extended = receipts.len() - failed;
-        counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name().to_owned(), "outcome" => "extended").increment(extended as u64);
-        counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name().to_owned(), "outcome" => "failed").increment(failed as u64);
-        if failed > 0 {
-            tracing::warn!(
-                source = sqs.name(),
-                messages = failed,
-                "visibility could not be extended; the messages may come twice"
-            );
-        }
+        extend(&sqs, &kept).await;
+    }
+}
+
+async fn extend(sqs: &Sqs, kept: &Mutex<Kept>) {
+    let (receipts, timeout) = {
+        let kept = lock(kept);
+        let newest = sqs.receipts();
+        let extensible = kept
+            .messages
+            .iter()
+            .filter(|(_, since)| since.elapsed() + kept.timeout < INVISIBLE_MAX);
+        let receipts: Vec<String> = extensible
+            .filter_map(|(id, _)| newest.get(id).cloned())
+            .collect();
+        (receipts, kept.timeout)
+    };
+    let failed = sqs.change_visibility(&receipts, timeout).await;
+    let extended = receipts.len() - failed;
+    counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name().to_owned(), "outcome" => "extended").increment(extended as u64);
+    counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name().to_owned(), "outcome" => "failed").increment(failed as u64);
+    if failed > 0 {
+        tracing::warn!(
+            source = sqs.name(),
+            messages = failed,
+            "visibility could not be extended; the messages may come twice"
+        );
     }
 }

@@ -1,25 +1,25 @@
 //! Amazon SQS: receive by long poll, delete in batches, extend and release by visibility.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::StalledStreamProtectionConfig;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, QueueAttributeName,
+    DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures_util::StreamExt;
 use metrics::counter;
 
-use super::Delivery;
 use super::sqs_error::SqsError;
-use crate::config::Source;
+use super::{Delivery, aws};
+use crate::config::SqsQueue;
 use crate::telemetry;
 
 /// Entries of one batch request, and messages of one receive: AWS' limit.
@@ -44,44 +44,35 @@ pub struct Sqs {
     receipts: Mutex<HashMap<String, String>>,
 }
 
+/// What one receive gave.
+#[derive(Debug)]
+pub struct Received {
+    pub deliveries: Vec<Delivery>,
+    /// When the oldest of them was sent, in seconds since 1970; `None` without any.
+    pub oldest: Option<i64>,
+}
+
 impl Sqs {
     /// A client for a source's queue. No call is made yet.
-    pub async fn new(name: &str, source: &Source) -> Sqs {
+    pub async fn new(name: &str, queue: &SqsQueue) -> Sqs {
         // The longest attempt is a long poll; without a limit a lost connection would hang its worker for ever.
-        let wait = Duration::from_secs(source.wait_time_secs);
+        let wait = Duration::from_secs(queue.wait_time_secs);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .operation_attempt_timeout(wait + CALL_TIMEOUT)
             .build();
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-        if let Some(region) = source
-            .region
-            .clone()
-            .or_else(|| region_of(&source.queue_url))
-        {
-            loader = loader.region(Region::new(region));
-        }
-        if let Some(endpoint) = &source.endpoint_url {
-            loader = loader.endpoint_url(endpoint);
-        }
-        let chain = loader.load().await;
-        let mut config = aws_sdk_sqs::config::Builder::from(&chain)
+        let region = queue.region.clone().or_else(|| region_of(&queue.queue_url));
+        let chain = aws::chain(region, queue.endpoint_url.as_deref()).await;
+        let config = aws_sdk_sqs::config::Builder::from(&chain)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if chain.region().is_none() && source.endpoint_url.is_some() {
-            // A local SQS has no regions, but the signature needs one.
-            config = config.region(Region::from_static("us-east-1"));
-        }
         Sqs {
             name: name.to_owned(),
             client: Client::from_conf(config.build()),
-            queue_url: source.queue_url.clone(),
+            queue_url: queue.queue_url.clone(),
             wait,
-            visibility: source.visibility_timeout(),
+            visibility: Duration::from_secs(queue.visibility_timeout_secs),
             receipts: Mutex::default(),
         }
     }
@@ -106,6 +97,11 @@ impl Sqs {
         &self.name
     }
 
+    /// Whether a receive answers at once where there is nothing.
+    pub fn polls_at_once(&self) -> bool {
+        self.wait.is_zero()
+    }
+
     pub(super) fn receipts(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,7 +110,7 @@ impl Sqs {
     ///
     /// # Errors
     /// The caller waits and asks again.
-    pub async fn receive(&self, long_poll: bool) -> Result<Vec<Delivery>, SqsError> {
+    pub async fn receive(&self, long_poll: bool) -> Result<Received, SqsError> {
         let wait = if long_poll { self.wait } else { Duration::ZERO };
         let received = self
             .client
@@ -123,22 +119,30 @@ impl Sqs {
             .max_number_of_messages(BATCH_MAX as i32)
             .wait_time_seconds(wait.as_secs() as i32)
             .visibility_timeout(self.visibility.as_secs() as i32)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .send()
             .await
             .map_err(|error| self.explain("receive messages", error))?;
         let mut receipts = self.receipts();
+        let messages = received.messages.unwrap_or_default();
+        let oldest = messages.iter().filter_map(sent).min();
         let mut deliveries = Vec::new();
-        for message in received.messages.unwrap_or_default() {
+        for message in messages {
+            let attempt = receive_count(&message);
             let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
                 continue;
             };
             receipts.insert(id.clone(), receipt);
             deliveries.push(Delivery {
                 id,
-                body: message.body.unwrap_or_default(),
+                body: message.body.unwrap_or_default().into_bytes(),
+                format: 0,
+                place: None,
+                attempt,
             });
         }
-        Ok(deliveries)
+        Ok(Received { deliveries, oldest })
     }
 
     /// Deletes messages whose events are all committed. What cannot be deleted comes again, and changes nothing.
@@ -333,6 +337,24 @@ impl Sqs {
     {
         SqsError::new(&self.queue_url, doing, error)
     }
+}
+
+fn receive_count(message: &Message) -> u32 {
+    attribute(
+        message,
+        &MessageSystemAttributeName::ApproximateReceiveCount,
+    )
+    .unwrap_or(1)
+}
+
+/// When a message was sent, in seconds since 1970.
+fn sent(message: &Message) -> Option<i64> {
+    let millis: i64 = attribute(message, &MessageSystemAttributeName::SentTimestamp)?;
+    Some(millis / 1000)
+}
+
+fn attribute<T: FromStr>(message: &Message, name: &MessageSystemAttributeName) -> Option<T> {
+    message.attributes.as_ref()?.get(name)?.parse().ok()
 }
 
 /// As many entries as one batch request may have.

@@ -2,8 +2,7 @@
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
-/// The code where it did not come to a call.
-pub const NO_CREDENTIALS: &str = "no credentials";
+use super::aws::Failure;
 
 /// Why a call failed, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -34,53 +33,25 @@ impl SqsError {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        let code = error.code().unwrap_or_default().to_owned();
+        let Failure {
+            code,
+            detail,
+            is_denied,
+        } = Failure::new(error);
         if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") {
-            return SqsError::NoQueue(queue_url.to_owned());
-        }
-        let detail = match error.message() {
-            Some(message) => message.to_owned(),
-            None => chain(&error),
-        };
-        let no_credentials =
-            matches!(error, SdkError::ConstructionFailure(_)) || detail.contains("credential");
-        let denied = [
-            "AccessDenied",
-            "ExpiredToken",
-            "InvalidClientTokenId",
-            "SignatureDoesNotMatch",
-            "UnrecognizedClient",
-            "InvalidSecurity",
-            "MissingAuthenticationToken",
-            "KmsAccessDenied",
-        ];
-        if no_credentials || denied.iter().any(|word| code.contains(word)) {
-            let code = if code.is_empty() {
-                NO_CREDENTIALS.to_owned()
-            } else {
-                code
-            };
-            return SqsError::Denied {
+            SqsError::NoQueue(queue_url.to_owned())
+        } else if is_denied {
+            SqsError::Denied {
                 doing,
                 code,
                 detail,
-            };
-        }
-        let code = if code.is_empty() {
-            "no answer".to_owned()
+            }
         } else {
-            code
-        };
-        SqsError::Failed {
-            doing,
-            code,
-            detail,
+            SqsError::Failed {
+                doing,
+                code,
+                detail,
+            }
         }
     }
-}
-
-/// An error with its causes. The SDK's own way of showing them adds pages of its innards, responses with headers included.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

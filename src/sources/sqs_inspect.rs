@@ -10,6 +10,7 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, QueueAttributeName,
 };
 use aws_smithy_types::date_time::Format;
+use serde_json::Value;
 
 use super::sqs::{Sqs, no_answer, within_call};
 use super::sqs_error::SqsError;
@@ -84,6 +85,65 @@ impl Sqs {
             None => Err(no_answer(doing)),
         }
     }
+}
+
+/// How many messages wait.
+#[derive(Debug)]
+pub struct Depth {
+    /// To be received now, or later because their sender said so.
+    pub waiting: u64,
+    /// Seconds for which the queue keeps them.
+    pub retention: Option<u64>,
+    /// In the dead-letter queue, if there is one.
+    pub dead_letters: Option<Result<u64, SqsError>>,
+}
+
+impl Sqs {
+    /// How many messages wait, by the queue's own estimate.
+    ///
+    /// # Errors
+    /// SQS does not answer or refuses us, or there is no such queue.
+    pub async fn depth(&self) -> Result<Depth, SqsError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
+            MessageRetentionPeriod, RedrivePolicy,
+        };
+        let names = [
+            ApproximateNumberOfMessages,
+            ApproximateNumberOfMessagesDelayed,
+            MessageRetentionPeriod,
+            RedrivePolicy,
+        ];
+        let attributes = self.attributes(&names).await?;
+        let dead_letters = match dead_letter_queue(&attributes) {
+            Some(name) => Some(self.beside(&name).visible().await),
+            None => None,
+        };
+        Ok(Depth {
+            waiting: count(&attributes, &names[0]).unwrap_or(0)
+                + count(&attributes, &names[1]).unwrap_or(0),
+            retention: count(&attributes, &names[2]),
+            dead_letters,
+        })
+    }
+
+    async fn visible(&self) -> Result<u64, SqsError> {
+        let name = QueueAttributeName::ApproximateNumberOfMessages;
+        let attributes = self.attributes(std::slice::from_ref(&name)).await?;
+        Ok(count(&attributes, &name).unwrap_or(0))
+    }
+}
+
+fn count(attributes: &Attributes, name: &QueueAttributeName) -> Option<u64> {
+    attributes.get(name)?.parse().ok()
+}
+
+/// The name of the queue's dead-letter queue, if it has one.
+pub fn dead_letter_queue(attributes: &Attributes) -> Option<String> {
+    let policy = attributes.get(&QueueAttributeName::RedrivePolicy)?;
+    let policy: Value = serde_json::from_str(policy).ok()?;
+    let arn = policy["deadLetterTargetArn"].as_str()?;
+    arn.rsplit(':').next().map(str::to_owned)
 }
 
 /// Compares our clock with the date of an answer.

@@ -1,13 +1,21 @@
-//! What one transaction writes: facts as rows in Postgres' binary form, and rejects for quarantine.
+//! What one transaction writes: facts as rows in Postgres' binary form, documents of the other feeds, and rejects for
+//! quarantine.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
+use std::sync::Arc;
 
-use twox_hash::XxHash3_128;
+use rustc_hash::FxHasher;
 
+use super::claims::KeyHash;
+use super::documents::Document;
+use super::positions::Checkpoint;
+pub use super::row::{NULL, write_length};
+use super::row::{RowWriter, column};
 use crate::formats::Reject;
 use crate::formats::hasoffers::event::{ADJUSTED_AT, Action, CREATED, Event, Kind};
-use crate::formats::hasoffers::fields::{FIELDS, Type};
-use crate::formats::hasoffers::value::{Day, Moment, Value};
+use crate::formats::hasoffers::fields::FIELDS;
+use crate::formats::value::{Day, Value};
 
 /// The columns of a row in [`Batch`], in order, before the known fields. `partition_day` is not among them.
 pub const ID_COLUMNS: [&str; 7] = [
@@ -72,17 +80,31 @@ pub struct Origin {
     pub event: usize,
 }
 
+/// One thing of a batch that is stored or refused by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A position in [`Batch::facts`].
+    Fact(usize),
+    /// A position in [`Batch::documents`].
+    Document(usize),
+}
+
 /// The time of an event whose envelope tells none.
 pub const NO_TIMESTAMP: i64 = i64::MAX;
 
-/// Facts and rejects, bounded by number and bytes.
+/// Facts, documents and rejects, bounded by number and bytes.
 #[derive(Debug)]
 pub struct Batch {
     /// The rows, one after the other.
     rows: Vec<u8>,
     facts: Vec<Fact>,
+    documents: Vec<Document>,
+    document_bytes: usize,
     rejects: Vec<Reject>,
     reject_bytes: usize,
+    filed_under: Option<Arc<str>>,
+    /// How far its source was read when all of it is stored.
+    pub checkpoint: Option<Checkpoint>,
     max_events: usize,
     max_bytes: usize,
     scratch: Vec<u8>,
@@ -96,8 +118,12 @@ impl Batch {
         Batch {
             rows: Vec::new(),
             facts: Vec::new(),
+            documents: Vec::new(),
+            document_bytes: 0,
             rejects: Vec::new(),
             reject_bytes: 0,
+            filed_under: None,
+            checkpoint: None,
             max_events,
             max_bytes,
             scratch: Vec::new(),
@@ -110,18 +136,24 @@ impl Batch {
         self.len() >= self.max_events || self.bytes() >= self.max_bytes
     }
 
+    /// Whether there is nothing to be written.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.checkpoint.is_none()
     }
 
-    /// Facts and rejects.
+    /// Facts, documents and rejects.
     pub fn len(&self) -> usize {
-        self.facts.len() + self.rejects.len()
+        self.events() + self.rejects.len()
+    }
+
+    /// Facts and documents.
+    pub fn events(&self) -> usize {
+        self.facts.len() + self.documents.len()
     }
 
     /// Bytes of rows and payloads.
     pub fn bytes(&self) -> usize {
-        self.rows.len() + self.reject_bytes
+        self.rows.len() + self.document_bytes + self.reject_bytes
     }
 
     /// Empties it. The memory is kept for the next, but for that of an event beyond all measure.
@@ -131,8 +163,12 @@ impl Batch {
         self.scratch.clear();
         self.scratch.shrink_to(self.max_bytes);
         self.facts.clear();
+        self.documents.clear();
+        self.document_bytes = 0;
         self.rejects.clear();
         self.reject_bytes = 0;
+        self.filed_under = None;
+        self.checkpoint = None;
         self.misfits = 0;
         self.repaired = 0;
     }
@@ -141,11 +177,34 @@ impl Batch {
         &self.facts
     }
 
+    pub fn documents(&self) -> &[Document] {
+        &self.documents
+    }
+
+    pub fn add_document(&mut self, document: Document) {
+        self.document_bytes += document.bytes();
+        self.documents.push(document);
+    }
+
+    /// Where a thing of this batch stood.
+    pub fn origin(&self, item: Item) -> Origin {
+        match item {
+            Item::Fact(at) => self.facts[at].origin,
+            Item::Document(at) => self.documents[at].origin,
+        }
+    }
+
     pub fn rejects(&self) -> &[Reject] {
         &self.rejects
     }
 
-    pub fn reject(&mut self, reject: Reject) {
+    /// What is rejected from here on has this source in quarantine: the source that writes the batch, or a route of it.
+    pub fn file_under(&mut self, source: &Arc<str>) {
+        self.filed_under = Some(Arc::clone(source));
+    }
+
+    pub fn reject(&mut self, mut reject: Reject) {
+        reject.source = reject.source.or_else(|| self.filed_under.clone());
         self.reject_bytes += reject.payload.len();
         self.rejects.push(reject);
     }
@@ -154,32 +213,24 @@ impl Batch {
         self.misfits += u64::from(event.misfits);
         self.repaired += u64::from(event.repaired);
         let start = self.rows.len();
-        let network_id = self.field(event.network_id.as_bytes());
-        let event_id = self.field(event.event_id.as_bytes());
-        let record_id = self.field(event.record_id().as_bytes());
+        let mut row = RowWriter::new(&mut self.rows, &mut self.scratch);
+        let network_id = row.bytes(event.network_id.as_bytes());
+        let event_id = row.bytes(event.event_id.as_bytes());
+        let record_id = row.bytes(event.record_id().as_bytes());
         match &event.tune_event_id {
-            Some(id) => drop(self.field(id.as_bytes())),
-            None => self.null(),
+            Some(id) => drop(row.bytes(id.as_bytes())),
+            None => row.null(),
         }
-        self.field(event.action.as_str().as_bytes());
+        row.bytes(event.action.as_str().as_bytes());
         match event.kind {
-            Kind::Standard => self.null(),
-            Kind::Create => drop(self.field(b"create")),
-            Kind::Update => drop(self.field(b"update")),
+            Kind::Standard => row.null(),
+            Kind::Create => drop(row.bytes(b"create")),
+            Kind::Update => drop(row.bytes(b"update")),
         }
-        self.field(&event.event_day.0.to_be_bytes());
-        for (value, field) in event.values.iter().zip(&FIELDS) {
-            write_value(value, field.kind, &mut self.rows);
-        }
-        match &event.extra {
-            Some(extra) => {
-                // Version 1 of binary jsonb: text.
-                write_length(extra.len() + 1, &mut self.rows);
-                self.rows.push(1);
-                self.rows.extend_from_slice(extra.as_bytes());
-            }
-            None => self.null(),
-        }
+        row.fixed(event.event_day.0.to_be_bytes());
+        let kinds = FIELDS.iter().map(|field| field.kind);
+        row.values(event.values.iter().zip(kinds));
+        let content_hash = row.finish(event.extra.as_deref());
         let role = match (event.kind, event.action) {
             (Kind::Update, _) => Role::Adjustment,
             (_, Action::Conversion) => Role::Original {
@@ -200,7 +251,7 @@ impl Batch {
         self.facts.push(Fact {
             role,
             action: event.action,
-            content_hash: content_hash(&self.rows[start..], &mut self.scratch),
+            content_hash,
             dispatch_timestamp: event.dispatch_timestamp.unwrap_or(NO_TIMESTAMP),
             happened,
             standalone: event.tune_event_id.is_none(),
@@ -232,92 +283,43 @@ impl Batch {
         )
     }
 
+    /// What its facts and documents are called, for people.
+    pub fn names(&self) -> Vec<String> {
+        let facts = self.facts.iter();
+        let facts = facts.map(|fact| format!("{} {}", fact.action.as_str(), self.event_id(fact)));
+        let documents = self.documents.iter();
+        let documents =
+            documents.map(|document| format!("{} {}", document.event_type, document.id()));
+        facts.chain(documents).collect()
+    }
+
+    /// Its role and key, for [`super::claims`].
+    pub fn key_hash(&self, fact: usize) -> KeyHash {
+        let fact = &self.facts[fact];
+        let mut hasher = FxHasher::default();
+        (fact.role == Role::Adjustment, self.key(fact)).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Its row: the columns of [`ID_COLUMNS`], the known fields and `extra`, each a length and its bytes.
     pub fn row(&self, fact: &Fact) -> &[u8] {
         &self.rows[fact.row.clone()]
     }
 
-    /// Appends one column; where its bytes stand.
-    fn field(&mut self, bytes: &[u8]) -> Range<usize> {
-        write_length(bytes.len(), &mut self.rows);
-        let start = self.rows.len();
-        self.rows.extend_from_slice(bytes);
-        start..self.rows.len()
-    }
-
-    fn null(&mut self) {
-        self.rows.extend_from_slice(&NULL);
+    /// The columns of its row, one after the other; `None` for NULL.
+    pub fn columns(&self, fact: &Fact) -> impl Iterator<Item = Option<&[u8]>> {
+        let mut rest = self.row(fact);
+        std::iter::from_fn(move || {
+            let (value, behind) = column(rest)?;
+            rest = behind;
+            Some(value)
+        })
     }
 
     /// Ids went in as text and stand there untouched.
     fn text(&self, range: &Range<usize>) -> &str {
         std::str::from_utf8(&self.rows[range.clone()]).unwrap_or_default()
     }
-}
-
-/// How COPY says that a column is NULL.
-pub const NULL: [u8; 4] = (-1i32).to_be_bytes();
-
-/// Appends the length of a column. No row is near 2 GiB: a body is bounded by `max_body_bytes`.
-pub fn write_length(length: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(&(length as i32).to_be_bytes());
-}
-
-fn write_value(value: &Value<'_>, kind: Type, out: &mut Vec<u8>) {
-    match value {
-        Value::Null => out.extend_from_slice(&NULL),
-        Value::Text(text) => {
-            write_length(text.len(), out);
-            out.extend_from_slice(text.as_bytes());
-        }
-        // Parsing made sure that the number fits its column.
-        Value::Int(number) => match kind {
-            Type::SmallInt => write_bytes(&(*number as i16).to_be_bytes(), out),
-            Type::Integer => write_bytes(&(*number as i32).to_be_bytes(), out),
-            _ => write_bytes(&number.to_be_bytes(), out),
-        },
-        Value::Amount(amount) => {
-            let start = out.len();
-            write_length(0, out);
-            amount.write_numeric(out);
-            let length = (out.len() - start - 4) as i32;
-            out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-        }
-        Value::Bool(value) => write_bytes(&[u8::from(*value)], out),
-        Value::Date(Day(days)) => write_bytes(&days.to_be_bytes(), out),
-        Value::Timestamp(Moment(micros)) => write_bytes(&micros.to_be_bytes(), out),
-    }
-}
-
-fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    write_length(bytes.len(), out);
-    out.extend_from_slice(bytes);
-}
-
-/// The hash of a row as it is stored: of each column that is not NULL, its position (`extra`, the last one, is
-/// [`u16::MAX`]), its length and its bytes. So a field that becomes a column later changes no hash of a row without it.
-fn content_hash(row: &[u8], scratch: &mut Vec<u8>) -> [u8; 16] {
-    scratch.clear();
-    let mut rest = row;
-    let mut column = 0u16;
-    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
-        rest = tail;
-        if *length != NULL {
-            let length = i32::from_be_bytes(*length) as usize;
-            let position = if length == rest.len() {
-                u16::MAX
-            } else {
-                column
-            };
-            scratch.extend_from_slice(&position.to_be_bytes());
-            scratch.extend_from_slice(&(length as u32).to_be_bytes());
-            scratch.extend_from_slice(&rest[..length]);
-            rest = &rest[length..];
-        }
-        column += 1;
-    }
-    // Nobody who could choose the contents of one id to collide gains by it: a fast hash is enough.
-    XxHash3_128::oneshot(scratch).to_be_bytes()
 }
 
 #[cfg(test)]

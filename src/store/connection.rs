@@ -2,12 +2,16 @@
 //! left open by a cancelled `begin`.
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
+use super::claims::Claims;
 use super::fault::{Fault, Why};
+use super::nodelay;
 use super::partitions::Partitions;
 use crate::config::{Database, PartitionBy};
 
@@ -54,8 +58,12 @@ impl Settings {
     pub async fn connect(&self) -> Result<PgConnection, Fault> {
         let options = self.options.clone().disable_statement_logging();
         match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(Fault::new(error, "could not connect to the database")),
+            Ok(Ok(connection)) => {
+                nodelay::send_at_once(self.options.get_port());
+                Ok(connection)
+            }
+            Ok(Err(error)) => Err(untrusted(&error)
+                .unwrap_or_else(|| Fault::new(error, "could not connect to the database"))),
             Err(_) => Err(Fault::down(
                 Why::Unavailable,
                 "could not connect to the database: no answer in 10 s",
@@ -63,11 +71,36 @@ impl Settings {
         }
     }
 
+    /// Opens a connection that sees the database as it is at this moment, and cannot write: one transaction with the further
+    /// `settings`, each `set local` with a semicolon behind it.
+    ///
+    /// # Errors
+    /// The database does not answer or refuses us.
+    pub async fn snapshot(&self, settings: &str) -> Result<PgConnection, Fault> {
+        let mut connection = self.connect().await?;
+        let begin = format!(
+            "begin isolation level repeatable read, read only;
+             set local search_path to {schema};
+             set local lock_timeout = {lock};
+             set local standard_conforming_strings = on;
+             set local timezone = 'UTC';
+             set local datestyle = 'ISO, MDY';
+             set local jit = off;
+             {settings}",
+            schema = quote_identifier(&self.schema),
+            lock = self.lock_timeout.as_millis(),
+        );
+        execute(&mut connection, begin)
+            .await
+            .map_err(|error| Fault::new(error, "could not begin a snapshot"))?;
+        Ok(connection)
+    }
+
     /// Begins a transaction with everything that it relies on, in one round trip; nothing is left to the defaults of a
     /// server, a role or a pooler.
     ///
-    /// Every statement of ours looks rows up by their key. With the other ways of joining off, a plan that was made
-    /// while the tables were empty is still the right one when they are not.
+    /// Every statement of ours looks rows up by their key, so the other ways of joining are off. Plans are made anew each
+    /// time: one that is kept from when a table was empty may go by another index than a large table needs.
     pub fn begin(&self) -> String {
         format!(
             "begin isolation level read committed;
@@ -76,6 +109,7 @@ impl Settings {
              set local statement_timeout = {statement};
              set local idle_in_transaction_session_timeout = {statement};
              set local jit = off;
+             set local plan_cache_mode = force_custom_plan;
              set local enable_hashjoin = off;
              set local enable_mergejoin = off;
              set local enable_seqscan = off",
@@ -86,9 +120,35 @@ impl Settings {
     }
 }
 
+/// The fault of a server that does not prove to be who the URL asks for, or has no TLS: waiting mends neither. What breaks a
+/// connection on its way is an outage.
+fn untrusted(error: &sqlx::Error) -> Option<Fault> {
+    let why: &dyn std::error::Error = match error {
+        sqlx::Error::Tls(error) => error.as_ref(),
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => error,
+        _ => return None,
+    };
+    Some(Fault::down(
+        Why::Misconfigured,
+        format!(
+            "could not connect to the database by TLS: {why}; see sslmode and sslrootcert in database.url"
+        ),
+    ))
+}
+
+/// For a snapshot whose statements read whole tables: none of them is too long.
+pub(super) const READS_WHOLE_TABLES: &str = "set local statement_timeout = 0;
+     set local idle_in_transaction_session_timeout = 0;
+     set local work_mem = '64MB';";
+
 /// A name as SQL takes it literally.
 pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as SQL takes it literally, where `standard_conforming_strings` is on.
+pub fn quote_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// One worker's connection, made anew after every doubt.
@@ -97,15 +157,31 @@ pub struct Store {
     pub settings: Settings,
     pub(super) connection: Option<PgConnection>,
     pub(super) partitions: Partitions,
+    pub(super) claims: Arc<Claims>,
+    /// So many more batches are looked up before they are copied.
+    pub(super) careful_batches: u32,
 }
 
 impl Store {
+    /// The only one in this process.
     pub fn new(settings: Settings) -> Store {
+        Store::beside(settings, Arc::default())
+    }
+
+    /// One of several that write to the same database and share what they claim.
+    pub fn beside(settings: Settings, claims: Arc<Claims>) -> Store {
         Store {
             partitions: Partitions::new(settings.partition_by),
             settings,
             connection: None,
+            claims,
+            careful_batches: 0,
         }
+    }
+
+    /// One more that shares what this one claims.
+    pub fn another(&self) -> Store {
+        Store::beside(self.settings.clone(), Arc::clone(&self.claims))
     }
 
     /// Makes sure that there is a connection to a database that we can write.
@@ -117,10 +193,19 @@ impl Store {
             return Ok(());
         }
         let mut connection = self.settings.connect().await?;
-        expect_writable(&mut connection, &self.settings.schema).await?;
-        self.partitions
-            .load(&mut connection, &self.settings)
-            .await?;
+        let ask = async {
+            expect_writable(&mut connection, &self.settings.schema).await?;
+            self.partitions.load(&mut connection, &self.settings).await
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, ask).await {
+            Ok(answered) => answered?,
+            Err(_) => {
+                return Err(Fault::down(
+                    Why::Unavailable,
+                    "could not ask the database what it has: no answer in 10 s",
+                ));
+            }
+        }
         self.connection = Some(connection);
         Ok(())
     }

@@ -10,7 +10,9 @@ use super::connection::execute;
 use super::fault::Fault;
 use super::partitions::Leaf;
 use super::plan::{Table, Version};
+use super::rollup::{Keeping, State};
 use crate::formats::hasoffers::fields::FIELDS;
+use crate::formats::value::Day;
 
 /// What the database has for a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,10 +55,6 @@ const CHUNK: usize = 256 << 10;
 /// For each key, in order, what a table has for it. Takes no locks on rows.
 ///
 /// `unnest … cross join lateral (… offset 0)` looks every key up by the index, also in a table without statistics.
-///
-/// # Errors
-/// A [`Fault::Race`] where a day was detached: what is written to it would be in no view. Once this has looked, the day
-/// stays until the transaction ends.
 pub async fn look_up(
     connection: &mut PgConnection,
     table: Table,
@@ -69,16 +67,8 @@ pub async fn look_up(
              select e.content_hash, e.dispatch_timestamp from {table} e
              where e.network_id = k.network_id and e.event_id = k.event_id
              offset 0
-         ) e{gone}",
+         ) e",
         table = table.name(),
-        gone = match table {
-            Table::Events(Leaf::Day(_)) => format!(
-                " union all select 0, null, null
-                  where not exists (select from pg_inherits where inhrelid = '{}'::regclass)",
-                table.name()
-            ),
-            Table::Events(Leaf::Conversions | Leaf::Default) | Table::Adjustments => String::new(),
-        },
     );
     let (networks, events): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
     let rows = sqlx::query(AssertSqlSafe(sql))
@@ -90,15 +80,39 @@ pub async fn look_up(
     let mut found = vec![None; keys.len()];
     for row in rows {
         let position: i64 = row.get(0);
-        if position == 0 {
-            return Err(Fault::Race(anyhow::anyhow!(
-                "{} was detached",
-                table.name()
-            )));
-        }
         found[position as usize - 1] = Some(stored(row.get(1), row.get(2)));
     }
     Ok(found)
+}
+
+/// Confirms that days are partitions of `events`: what is written to a day that was detached is in no view. Whether sums are
+/// kept is read along with it, see [`super::rollup`]: nothing where they are not. The transaction has written to tables of
+/// facts, so that both stay what they are until it ends.
+///
+/// # Errors
+/// A [`Fault::Race`] where a day was detached.
+pub async fn confirm(
+    connection: &mut PgConnection,
+    days: &[Day],
+) -> Result<Option<Keeping>, Fault> {
+    let tables: Vec<String> = days.iter().map(|day| Leaf::Day(*day).table()).collect();
+    let row = sqlx::query(
+        "select r.state, (
+             select t.name from unnest($1::text[]) t (name)
+             where not exists (select from pg_inherits i where i.inhrelid = t.name::regclass)
+             limit 1
+         ), (select m.before - date '2000-01-01' from retention_marks m where m.kind = 'events')
+         from rollup_state r",
+    )
+    .bind(tables)
+    .fetch_one(connection)
+    .await
+    .map_err(|error| Fault::new(error, "could not see whether days are attached"))?;
+    if let Some(table) = row.get::<Option<String>, _>(1) {
+        return Err(Fault::Race(anyhow::anyhow!("{table} was detached")));
+    }
+    let closed_before = row.get::<Option<i32>, _>(2).map(Day);
+    Ok((State::read(row.get(0)) != State::Off).then_some(Keeping { closed_before }))
 }
 
 pub fn stored(content_hash: &[u8], dispatch_timestamp: Option<i64>) -> Stored {
@@ -120,35 +134,37 @@ pub async fn copy_in(
     into: &str,
     rows: &[Version<'_>],
 ) -> Result<(), Fault> {
-    const DOING: &str = "could not copy events in";
     let statement = format!(
         "copy {into} ({}) from stdin (format binary)",
         columns(table)
     );
-    let mut copy = connection
-        .copy_in_raw(&statement)
+    let encode = |row: &Version<'_>, out: &mut Vec<u8>| encode(batch, table, row, out);
+    copy(connection, &statement, rows, encode)
         .await
-        .map_err(|error| Fault::new(error, DOING))?;
+        .map_err(|error| Fault::new(error, "could not copy events in"))
+}
+
+/// Copies rows in binary; each is encoded with the number of its columns.
+pub async fn copy<R>(
+    connection: &mut PgConnection,
+    statement: &str,
+    rows: &[R],
+    encode: impl Fn(&R, &mut Vec<u8>),
+) -> Result<(), sqlx::Error> {
+    let mut copy = connection.copy_in_raw(statement).await?;
     let mut chunk = Vec::with_capacity(CHUNK + (CHUNK >> 2));
     // Signature, flags, length of the header's extension.
     chunk.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
     for row in rows {
-        encode(batch, table, row, &mut chunk);
+        encode(row, &mut chunk);
         if chunk.len() >= CHUNK {
-            copy.send(chunk.as_slice())
-                .await
-                .map_err(|error| Fault::new(error, DOING))?;
+            copy.send(chunk.as_slice()).await?;
             chunk.clear();
         }
     }
     chunk.extend_from_slice(&(-1i16).to_be_bytes());
-    copy.send(chunk.as_slice())
-        .await
-        .map_err(|error| Fault::new(error, DOING))?;
-    copy.finish()
-        .await
-        .map_err(|error| Fault::new(error, DOING))?;
-    Ok(())
+    copy.send(chunk.as_slice()).await?;
+    copy.finish().await.map(drop)
 }
 
 fn encode(batch: &Batch, table: Table, version: &Version<'_>, out: &mut Vec<u8>) {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sqlx::postgres::PgDatabaseError;
+
 /// Sorted by what the caller does.
 #[derive(Debug)]
 pub enum Fault {
@@ -98,6 +100,15 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
         .map(|code| code.into_owned())
 }
 
+/// Whether a function in the database raised the error: its words are its author's, and may hold values of a row.
+fn is_raised(error: &sqlx::Error, state: &str) -> bool {
+    let postgres = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    state.starts_with("P0")
+        || postgres.and_then(PgDatabaseError::routine) == Some("exec_stmt_raise")
+}
+
 /// The error of the server without its detail, which may hold values of a row.
 fn wrap(error: sqlx::Error, doing: &'static str) -> anyhow::Error {
     match error.as_database_error() {
@@ -108,7 +119,12 @@ fn wrap(error: sqlx::Error, doing: &'static str) -> anyhow::Error {
             } else {
                 ""
             };
-            anyhow::anyhow!("{doing}: {} (SQLSTATE {state}){hint}", database.message())
+            let message = if is_raised(&error, &state) {
+                "a function or trigger of the database raised an exception"
+            } else {
+                database.message()
+            };
+            anyhow::anyhow!("{doing}: {message} (SQLSTATE {state}){hint}")
         }
         // Its causes are in its own words already.
         None => anyhow::anyhow!("{doing}: {error}"),

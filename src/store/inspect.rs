@@ -1,19 +1,21 @@
 //! What `hydrant check` asks the database: facts alone, the command judges them. Nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{FromRow, Row};
+use sqlx::{Connection, FromRow, Row};
 
 use super::connection::{Settings, execute, quote_identifier};
 use super::fault::Fault;
 use super::migrate;
 use super::partitions::{self, DAYS_AHEAD, Partitions};
-use crate::formats::hasoffers::value::Day;
+use super::rollup::State;
+use crate::formats::value::Day;
 
 /// A session for questions. One that takes longer than the statement timeout is given up.
 pub struct Inspection {
-    connection: PgConnection,
+    pub(super) connection: PgConnection,
     settings: Settings,
 }
 
@@ -33,6 +35,32 @@ pub struct Server {
     pub synchronous_commit: String,
     pub synchronous_standby_names: String,
     pub max_connections: i32,
+}
+
+impl Server {
+    /// Whether what is committed outlasts a crash of this server.
+    pub fn is_durable(&self) -> bool {
+        self.fsync == "on" && self.synchronous_commit != "off"
+    }
+
+    /// What a COMMIT is worth here, in words.
+    pub fn durability(&self) -> String {
+        let standbys = &self.synchronous_standby_names;
+        let place = match (self.synchronous_commit.as_str(), standbys.as_str()) {
+            ("off", _) => {
+                return "events whose messages are deleted can be lost in a crash".to_owned();
+            }
+            (_, "") => "is on this server's disk".to_owned(),
+            ("local", _) => format!(
+                "is on this server's disk alone, although there are synchronous standbys ({standbys})"
+            ),
+            ("remote_write", _) => format!(
+                "is on this server's disk and has reached a standby ({standbys}), though not its disk"
+            ),
+            _ => format!("is on this server's disk and on a standby's ({standbys})"),
+        };
+        format!("what is committed {place}")
+    }
 }
 
 /// What our role may do in the schema.
@@ -128,16 +156,18 @@ impl Inspection {
         .map_err(|error| Fault::new(error, "could not read the rights in the schema"))
     }
 
-    /// The rights that our role lacks, by table, partitions included.
+    /// The rights that our role lacks and a daemon needs, by table, partitions included. Facts are never deleted.
     pub async fn missing_table_rights(&mut self) -> Result<BTreeMap<String, String>, Fault> {
         let rows = sqlx::query(
             "select c.relname::text, string_agg(r.name, ', ' order by r.at)
              from pg_class c
              join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
              cross join unnest(array['select', 'insert', 'update', 'delete']) with ordinality r (name, at)
-             where (c.relname in ('events', 'adjustments', 'record_patches', 'event_variants', 'quarantine')
-                    or c.oid in (select i.inhrelid from pg_inherits i join pg_class p on p.oid = i.inhparent
-                                 where p.relnamespace = n.oid and p.relname = 'events'))
+             where (r.name <> 'delete' or c.relname in ('record_patches', 'event_variants', 'stats_deltas'))
+                 and (c.relname in ('events', 'adjustments', 'record_patches', 'event_variants', 'quarantine',
+                                    'rollup_state', 'stats_hourly', 'stats_deltas')
+                      or c.oid in (select i.inhrelid from pg_inherits i join pg_class p on p.oid = i.inhparent
+                                   where p.relnamespace = n.oid and p.relname = 'events'))
                  and not has_table_privilege(c.oid, r.name)
              group by 1",
         )
@@ -248,6 +278,26 @@ impl Inspection {
         .await
     }
 
+    /// Says goodbye, so that the server does not log a lost connection.
+    pub async fn close(self) {
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.connection.close()).await;
+    }
+
+    /// The state of the rollup, and how many rows wait to be merged.
+    pub async fn rollup(&mut self) -> Result<(State, Count), Fault> {
+        let state: String = sqlx::query_scalar("select state from rollup_state")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| Fault::new(error, "could not read the state of the rollup"))?;
+        let waiting = self
+            .count(
+                "select count(*) from stats_deltas",
+                "could not count the rows of stats_deltas",
+            )
+            .await?;
+        Ok((State::read(&state), waiting))
+    }
+
     async fn count(&mut self, sql: &'static str, doing: &'static str) -> Result<Count, Fault> {
         let counted = sqlx::query_scalar(sql)
             .fetch_one(&mut self.connection)
@@ -258,7 +308,7 @@ impl Inspection {
 }
 
 /// A statement that the server stopped at its timeout has no answer; that is no fault.
-fn in_time<T>(answer: Result<T, Fault>) -> Result<Option<T>, Fault> {
+pub(super) fn in_time<T>(answer: Result<T, Fault>) -> Result<Option<T>, Fault> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Fault::TooMuch(_)) => Ok(None),

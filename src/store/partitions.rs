@@ -10,14 +10,14 @@ use super::connection::{Settings, execute};
 use super::fault::Fault;
 use crate::clock;
 use crate::config::PartitionBy;
-use crate::formats::hasoffers::value::Day;
+use crate::formats::value::Day;
 
 /// Days that are made before they come.
 pub const DAYS_AHEAD: i32 = 14;
 /// How old a day may be for its first event to make it. Older ones stay in the default partition.
 pub(super) const DAYS_BACK: i32 = 400;
 /// Readers of `events` hold a lock that ATTACH waits for; this long, and then again.
-const LOCK_TIMEOUT_MS: u32 = 1_000;
+pub(super) const LOCK_TIMEOUT_MS: u32 = 1_000;
 const ATTEMPTS: u32 = 3;
 
 /// The table that holds a row of `events`.

@@ -9,8 +9,9 @@ use sqlx::{AssertSqlSafe, Row};
 use super::fault::Fault;
 use crate::amount::Amount;
 use crate::formats::hasoffers::event::{delta_fields, state_fields};
-use crate::formats::hasoffers::fields::{Field, Type};
+use crate::formats::hasoffers::fields::Field;
 use crate::formats::hasoffers::fold::{Entry, Patch, fold};
+use crate::formats::value::Type;
 
 /// (network_id, record_id), sorted by bytes and each once.
 pub type Records = std::collections::BTreeSet<(String, String)>;

@@ -2,10 +2,15 @@
 //! keys are locked.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use super::batch::{Batch, Fact, Role};
+use super::batch::{Batch, Fact, Item, Role};
+use super::claims::KeyHash;
+use super::documents::Document;
 use super::partitions::{Leaf, Partitions};
+use super::positions::Checkpoint;
 use crate::formats::Reject;
+use crate::formats::value::Day;
 
 /// The part of a batch that one transaction writes.
 #[derive(Clone, Debug)]
@@ -13,7 +18,11 @@ pub struct Part<'a> {
     pub batch: &'a Batch,
     /// Positions in [`Batch::facts`].
     pub facts: Vec<usize>,
+    /// Positions in [`Batch::documents`].
+    pub documents: Range<usize>,
     pub rejects: &'a [Reject],
+    /// Saved along with it: of the parts of a batch, the last has it.
+    pub checkpoint: Option<&'a Checkpoint>,
 }
 
 impl<'a> Part<'a> {
@@ -21,37 +30,118 @@ impl<'a> Part<'a> {
         Part {
             batch,
             facts: (0..batch.facts().len()).collect(),
+            documents: 0..batch.documents().len(),
             rejects: batch.rejects(),
+            checkpoint: batch.checkpoint.as_ref(),
         }
     }
 
-    /// One fact of a batch, by its position.
-    pub fn of_one(batch: &'a Batch, fact: usize) -> Part<'a> {
+    /// The checkpoint of a batch alone.
+    pub fn of_checkpoint(batch: &'a Batch) -> Part<'a> {
         Part {
             batch,
-            facts: vec![fact],
+            facts: Vec::new(),
+            documents: 0..0,
             rejects: &[],
+            checkpoint: batch.checkpoint.as_ref(),
+        }
+    }
+
+    /// One thing of a batch.
+    pub fn of_one(batch: &'a Batch, item: Item) -> Part<'a> {
+        let (facts, documents) = match item {
+            Item::Fact(at) => (vec![at], 0..0),
+            Item::Document(at) => (Vec::new(), at..at + 1),
+        };
+        Part {
+            batch,
+            facts,
+            documents,
+            rejects: &[],
+            checkpoint: None,
         }
     }
 
     pub fn len(&self) -> usize {
-        self.facts.len() + self.rejects.len()
+        self.facts.len() + self.documents.len() + self.rejects.len()
     }
 
-    /// Two parts, each smaller than this one. The rejects come first: they stand apart from the facts as long as they can.
+    /// The one fact or document that it consists of.
+    pub fn only_item(&self) -> Option<Item> {
+        match (self.len(), self.facts.first(), self.documents.len()) {
+            (1, Some(at), _) => Some(Item::Fact(*at)),
+            (1, None, 1) => Some(Item::Document(self.documents.start)),
+            _ => None,
+        }
+    }
+
+    /// The keys of its facts, for [`super::claims`].
+    pub fn keys(&self) -> Vec<KeyHash> {
+        let facts = self.facts.iter();
+        facts.map(|at| self.batch.key_hash(*at)).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.checkpoint.is_none()
+    }
+
+    /// The facts whose key is of a kind, with the documents and the rejects, and the other facts. What has the same key stays
+    /// together.
+    pub fn split(self, is_first: impl Fn(KeyHash) -> bool) -> (Part<'a>, Part<'a>) {
+        let batch = self.batch;
+        let facts = self.facts.into_iter();
+        let (first, others): (Vec<_>, _) = facts.partition(|at| is_first(batch.key_hash(*at)));
+        let (in_first, in_others) = if others.is_empty() {
+            (self.checkpoint, None)
+        } else {
+            (None, self.checkpoint)
+        };
+        (
+            Part {
+                batch,
+                facts: first,
+                documents: self.documents,
+                rejects: self.rejects,
+                checkpoint: in_first,
+            },
+            Part {
+                batch,
+                facts: others,
+                documents: 0..0,
+                rejects: &[],
+                checkpoint: in_others,
+            },
+        )
+    }
+
+    /// Two parts, each smaller than this one. The rejects come first, then the documents: they stand apart from each other
+    /// and from the facts as long as they can.
     pub fn halves(mut self) -> (Part<'a>, Part<'a>) {
-        let (mut facts, mut rejects) = (self.facts.len() / 2, self.rejects.len() / 2);
-        if !self.facts.is_empty() && !self.rejects.is_empty() {
-            (facts, rejects) = (0, self.rejects.len());
+        let kinds = [
+            !self.rejects.is_empty(),
+            !self.documents.is_empty(),
+            !self.facts.is_empty(),
+        ];
+        let (mut rejects, mut documents, mut facts) = (self.rejects.len(), self.documents.start, 0);
+        match kinds {
+            [true, false, false] => rejects /= 2,
+            [false, true, false] => documents += self.documents.len() / 2,
+            [false, false, true] => facts = self.facts.len() / 2,
+            [true, _, _] => {}
+            [false, _, _] => documents = self.documents.end,
         }
         let other = Part {
             batch: self.batch,
             facts: self.facts.split_off(facts),
+            documents: documents..self.documents.end,
             rejects: &self.rejects[rejects..],
+            checkpoint: self.checkpoint,
         };
         (
             Part {
+                documents: self.documents.start..documents,
                 rejects: &self.rejects[..rejects],
+                checkpoint: None,
                 ..self
             },
             other,
@@ -118,14 +208,16 @@ pub struct Group<'a> {
     pub rows: Vec<Row<'a>>,
 }
 
-/// What one transaction writes, in order: the leaves of `events` one after the other, then `adjustments`.
+/// What one transaction writes, in order: the leaves of `events` one after the other, then `adjustments`, then documents.
 #[derive(Debug)]
 pub struct Plan<'a> {
     pub batch: &'a Batch,
     pub groups: Vec<Group<'a>>,
     /// Facts that another fact of the same part repeats.
     pub repeated: u64,
+    pub documents: Vec<&'a Document>,
     pub rejects: &'a [Reject],
+    pub checkpoint: Option<&'a Checkpoint>,
 }
 
 impl<'a> Plan<'a> {
@@ -157,8 +249,21 @@ impl<'a> Plan<'a> {
             batch,
             groups,
             repeated,
+            documents: batch.documents()[part.documents.clone()].iter().collect(),
             rejects: part.rejects,
+            checkpoint: part.checkpoint,
         }
+    }
+
+    /// The days whose tables it uses.
+    pub fn days(&self) -> Vec<Day> {
+        let leaves = self.groups.iter().map(|group| group.table);
+        leaves
+            .filter_map(|table| match table {
+                Table::Events(Leaf::Day(day)) => Some(day),
+                _ => None,
+            })
+            .collect()
     }
 }
 

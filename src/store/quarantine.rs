@@ -14,7 +14,10 @@ use super::connection::{Settings, quote_identifier};
 use super::fault::Fault;
 use crate::formats::{Refusal, Reject};
 
-/// Adds rejects of one source. The same bytes again are the same row, seen once more: for the reason that they are refused
+/// Source, scope, network or nothing, and the hash of the bytes.
+type Key<'a> = (&'a str, &'a str, &'a str, [u8; 32]);
+
+/// Adds rejects, of `source` where they do not name another. The same bytes again are the same row, seen once more: for the reason that they are refused
 /// for now, and open again if the row was resolved, because something is still wrong. What was discarded stays so.
 pub async fn add(
     connection: &mut PgConnection,
@@ -25,10 +28,11 @@ pub async fn add(
         return Ok(());
     }
     // One row for each key, in one order: a key that came twice cannot be updated twice in one statement.
-    let mut rows: BTreeMap<(&str, &str, [u8; 32]), (&Reject, i64)> = BTreeMap::new();
+    let mut rows: BTreeMap<Key<'_>, (&Reject, i64)> = BTreeMap::new();
     for reject in rejects {
         let network_id = reject.network_id.as_deref().unwrap_or("");
         let key = (
+            reject.source.as_deref().unwrap_or(source),
             reject.scope.as_str(),
             network_id,
             Sha256::digest(&reject.payload).into(),
@@ -48,23 +52,24 @@ pub async fn add(
     sqlx::query(
         "insert into quarantine as q (source, scope, reason, detail, payload, payload_sha256, message_id, network_id,
              event_id, dispatch_timestamp, seen)
-         select $1, scope, reason, detail, payload, payload_sha256, message_id, network_id, event_id,
+         select source, scope, reason, detail, payload, payload_sha256, message_id, network_id, event_id,
              dispatch_timestamp, seen
-         from unnest($2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::text[], $8::text[], $9::text[],
-             $10::bigint[], $11::bigint[])
-             k (scope, reason, detail, payload, payload_sha256, message_id, network_id, event_id, dispatch_timestamp,
-             seen)
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::text[], $8::text[],
+             $9::text[], $10::bigint[], $11::bigint[])
+             k (source, scope, reason, detail, payload, payload_sha256, message_id, network_id, event_id,
+             dispatch_timestamp, seen)
          on conflict (source, scope, coalesce(network_id, ''), payload_sha256) do update set
              seen = q.seen + excluded.seen, last_seen = now(), message_id = excluded.message_id,
              reason = excluded.reason, detail = excluded.detail,
+             payload = case when octet_length(q.payload) = 0 then excluded.payload else q.payload end,
              status = case q.status when 'discarded' then 'discarded' else 'open' end",
     )
-    .bind(source)
+    .bind(rows.keys().map(|(source, ..)| *source).collect::<Vec<_>>())
     .bind(column(|reject| reject.scope.as_str()))
     .bind(column(|reject| reject.refusal.reason.as_str()))
     .bind(column(|reject| &reject.refusal.detail))
     .bind(rows.values().map(|(reject, _)| reject.payload.as_slice()).collect::<Vec<_>>())
-    .bind(rows.keys().map(|(_, _, sha256)| sha256.as_slice()).collect::<Vec<_>>())
+    .bind(rows.keys().map(|(.., sha256)| sha256.as_slice()).collect::<Vec<_>>())
     .bind(column(|reject| &reject.message_id))
     .bind(optional(|reject| reject.network_id.as_deref()))
     .bind(optional(|reject| reject.event_id.as_deref()))
@@ -135,6 +140,16 @@ pub struct Item {
     pub ages: (i64, i64),
 }
 
+/// The hash of nothing.
+const NO_BYTES: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+impl Item {
+    /// Whether its payload is gone because it is old: what is hashed was more than nothing.
+    pub fn is_blanked(&self) -> bool {
+        self.payload_bytes == 0 && self.payload_sha256 != NO_BYTES
+    }
+}
+
 fn as_text<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
@@ -147,7 +162,7 @@ const ITEM_COLUMNS: &str = r#"id, status, scope, reason, detail, source, message
     extract(epoch from now() - first_seen)::bigint as first_age,
     extract(epoch from now() - last_seen)::bigint as last_age"#;
 
-const FILTERED: &str = "($1::text is null or reason = $1) and ($2::text is null or source = $2)
+const FILTERED: &str = "($1::text is null or reason = $1) and ($2::text is null or source = $2 or starts_with(source, $2 || '.'))
     and ($3::text is null or scope = $3) and ($4::text is null or network_id = $4)
     and ($5::text is null or status = $5)
     and ($6::float8 is null or last_seen < now() - make_interval(secs => $6))

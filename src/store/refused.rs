@@ -1,15 +1,13 @@
 //! What only the database refuses, on its way to quarantine.
 
-use super::batch::Batch;
+use super::batch::{Batch, Item};
 use super::fault::{Fault, Why};
-use crate::formats::hasoffers::Body;
-use crate::formats::{Reason, Refusal, Reject, Scope};
+use crate::formats::{Body, Reason, Refusal, Reject, Scope};
 
-/// A fact that only Postgres refused.
+/// What only Postgres refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// Its position in [`Batch::facts`].
-    pub fact: usize,
+    pub item: Item,
     pub sqlstate: String,
 }
 
@@ -20,7 +18,7 @@ impl Refused {
     }
 }
 
-/// Refused facts of one body as rejects, with the bytes that they have in it. They are in the order of the body, which was
+/// Refused things of one body as rejects, with the bytes that they have in it. They are in the order of the body, which was
 /// opened again and not read from.
 ///
 /// # Errors
@@ -35,18 +33,29 @@ pub fn rejects(
     refused
         .iter()
         .map(|refused| {
-            let fact = &batch.facts()[refused.fact];
-            let position = fact.origin.event;
+            let position = batch.origin(refused.item).event;
             let (_, raw) = events
                 .find(|(at, _)| *at == position)
                 .ok_or_else(|| not_found(message_id, format!("it has no event {position}")))?;
+            let (network_id, event_id) = match refused.item {
+                Item::Fact(at) => {
+                    let fact = &batch.facts()[at];
+                    let network_id = batch.network_id(fact).to_owned();
+                    (Some(network_id), batch.event_id(fact).to_owned())
+                }
+                Item::Document(at) => {
+                    let document = &batch.documents()[at];
+                    (document.network_id().map(str::to_owned), document.id())
+                }
+            };
             Ok(Reject {
+                source: None,
                 scope: Scope::Event,
                 refusal: refused.refusal(),
                 payload: raw.as_bytes().to_vec(),
                 message_id: message_id.to_owned(),
-                network_id: Some(batch.network_id(fact).to_owned()),
-                event_id: Some(batch.event_id(fact).to_owned()),
+                network_id,
+                event_id: Some(event_id),
                 dispatch_timestamp: body.dispatch_timestamp(),
             })
         })

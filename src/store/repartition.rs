@@ -8,12 +8,13 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::connection::{Settings, execute, quote_identifier};
-use super::facts::columns;
+use super::facts::{self, columns};
 use super::fault::Fault;
 use super::partitions::{Leaf, Partitions};
 use super::plan::Table;
+use super::rollup::sums::{self, Exchanged, Groups};
 use crate::config::PartitionBy;
-use crate::formats::hasoffers::value::Day;
+use crate::formats::value::Day;
 
 /// Days that are moved in one transaction: the default partition is read through once for each.
 const DAYS_AT_ONCE: usize = 31;
@@ -74,19 +75,21 @@ async fn days_in_default(
 /// The statements of one transaction; the one at `moves` says how many rows it moved.
 struct Script {
     before: String,
+    /// Each sets contents aside that lose, and gives them.
+    asides: Vec<String>,
     moves: Vec<String>,
     after: String,
 }
 
+const DOING: &str = "could not move events between partitions";
+
 /// Runs a script; again when others hold the tables.
 async fn patiently(connection: &mut PgConnection, script: &Script) -> Result<u64, Fault> {
-    const DOING: &str = "could not move events between partitions";
     let mut attempt = 1;
     loop {
         match run(connection, script).await {
             Ok(rows) => return Ok(rows),
-            Err(error) => {
-                let fault = Fault::new(error, DOING);
+            Err(fault) => {
                 execute(connection, "rollback".to_owned())
                     .await
                     .map_err(|e| Fault::new(e, DOING))?;
@@ -100,16 +103,34 @@ async fn patiently(connection: &mut PgConnection, script: &Script) -> Result<u64
     }
 }
 
-async fn run(connection: &mut PgConnection, script: &Script) -> Result<u64, sqlx::Error> {
-    execute(connection, script.before.clone()).await?;
+async fn run(connection: &mut PgConnection, script: &Script) -> Result<u64, Fault> {
+    let doing = |error| Fault::new(error, DOING);
+    execute(connection, script.before.clone())
+        .await
+        .map_err(doing)?;
+    let mut exchanged = Exchanged::default();
+    for sql in &script.asides {
+        let losers = sqlx::query(AssertSqlSafe(sql.as_str()));
+        exchanged
+            .left
+            .extend(losers.fetch_all(&mut *connection).await.map_err(doing)?);
+    }
+    if let Some(rollup) = facts::confirm(connection, &[]).await? {
+        let mut groups = Groups::new(rollup);
+        groups.add_exchanged(&exchanged)?;
+        groups.append(connection).await?;
+    }
     let mut rows = 0;
     for sql in &script.moves {
         rows += sqlx::raw_sql(AssertSqlSafe(sql.as_str()))
             .execute(&mut *connection)
-            .await?
+            .await
+            .map_err(doing)?
             .rows_affected();
     }
-    execute(connection, format!("{}; select 1; commit", script.after)).await?;
+    execute(connection, format!("{}; select 1; commit", script.after))
+        .await
+        .map_err(doing)?;
     Ok(rows)
 }
 
@@ -148,6 +169,7 @@ fn out_of_default(settings: &Settings, days: &[Day]) -> Script {
                 "create table {table} (like events including defaults including comments)"
             ))
         ),
+        asides: Vec::new(),
         moves: tables
             .iter()
             .map(|(table, day)| {
@@ -204,26 +226,36 @@ fn into_default(settings: &Settings, day: Day) -> Script {
          where t.network_id = own.network_id and t.event_id = own.event_id
              and own.dispatch_timestamp < coalesce(t.dispatch_timestamp, {latest})"
     );
-    let keep_aside = |alias: &str, condition: &str| {
+    let keep_aside = |losers: String| {
         format!(
-            "insert into event_variants as v (role, {columns})
-                 select 'original', {} from {table} t join events_default d on {same_id} where {condition}
+            "{losers}
+             insert into event_variants as v (role, {columns}) select 'original', {columns} from losers
              on conflict (network_id, event_id, role, content_hash)
-             do update set dispatch_timestamp = least(v.dispatch_timestamp, excluded.dispatch_timestamp)",
-            of(alias)
+             do update set dispatch_timestamp = least(v.dispatch_timestamp, excluded.dispatch_timestamp)
+             returning {}",
+            sums::COLUMNS.join(", ")
         )
     };
     Script {
         before: format!(
             "{};\nalter table events detach partition {table};
-             {own_variants};
-             {};
-             {};
-             delete from events_default d using {table} t where {same_id} and {lesser}",
+             {own_variants}",
             begin(settings),
-            keep_aside("t", &format!("not {lesser}")),
-            keep_aside("d", &lesser),
         ),
+        asides: vec![
+            keep_aside(format!(
+                "with losers as (
+                     select {} from {table} t join events_default d on {same_id} where not {lesser}
+                 )",
+                of("t")
+            )),
+            keep_aside(format!(
+                "with losers as (
+                     delete from events_default d using {table} t where {same_id} and {lesser} returning {}
+                 )",
+                of("d")
+            )),
+        ],
         moves: vec![format!(
             "insert into events_default ({columns}) select {columns} from {table} on conflict do nothing"
         )],

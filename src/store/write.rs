@@ -1,23 +1,26 @@
 //! The write transaction, in its fixed phases, and what is done when it fails.
 
-use sqlx::postgres::PgConnection;
-
-use super::batch::Batch;
+use super::adding::{Added, Mode, add};
+use super::batch::{Batch, Fact};
 use super::conflicts;
 use super::connection::{Store, execute};
+use super::documents;
 use super::facts::{self, Stored};
 use super::fault::{Fault, Why};
 use super::patches::{self, Records};
-use super::plan::{Group, Part, Plan, Row, Table, Version};
+use super::plan::{Group, Part, Plan, Row, Table};
+use super::positions;
 use super::quarantine;
 use super::refused::Refused;
+use super::retention;
+use super::rollup::sums::{Exchanged, Groups};
 
-/// What became of the facts of a batch.
+/// What became of the events of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// New rows of `events`.
+    /// New rows of `events`, and new documents.
     pub stored: u64,
-    /// New rows of `adjustments`.
+    /// New rows of `adjustments`, and what changes a document that is there already.
     pub adjustments: u64,
     /// Were there already.
     pub duplicates: u64,
@@ -39,51 +42,89 @@ impl std::ops::AddAssign for Tally {
 pub struct Written {
     pub tally: Tally,
     pub refused: Vec<Refused>,
+    /// Whether the checkpoint is saved. It is not while something was refused, which is not in quarantine yet.
+    is_saved: bool,
 }
 
-/// How new rows go in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    /// Look the keys up, copy what is new: the fast path.
-    Copy,
-    /// Insert what is not there, waiting for other writers: after one of them was faster.
-    Insert,
-}
-
-/// From this many facts on, a batch that is mostly refused is our mistake.
+/// From this many events on, a batch that is mostly refused is our mistake.
 pub const MASS: usize = 20;
 
+/// After a key turned out to be there already, so many batches are looked up before they are copied: where one comes from,
+/// there are more.
+const CAREFUL_BATCHES: u32 = 100;
+
 impl Store {
-    /// Writes a batch of one source: all of it is committed when this returns, but for the facts that Postgres refuses,
+    /// Writes a batch of one source: all of it is committed when this returns, but for the events that Postgres refuses,
     /// which are found one by one.
+    ///
+    /// What other workers of this process are writing, or what it has written lately, comes last and by itself: then
+    /// they have mostly ended, and nobody who waits for them holds a lock.
     ///
     /// # Errors
     /// Nothing may be acknowledged; the same batch again does no harm.
     pub async fn write(&mut self, source: &str, batch: &Batch) -> Result<Written, Fault> {
+        let whole = Part::whole(batch);
+        let claim = self.claims.take(whole.keys());
+        let (new, again) = whole.split(|key| claim.is_likely_new(key));
         let mut written = Written::default();
-        let mut parts = vec![Part::whole(batch)];
-        while let Some(part) = parts.pop() {
-            match self.write_part(source, &part).await {
-                Ok(tally) => written.tally += tally,
+        let first = match self.careful_batches {
+            0 => Mode::Copy,
+            _ => Mode::LookUp,
+        };
+        self.careful_batches = self.careful_batches.saturating_sub(1);
+        self.write_parts(source, new, first, &mut written).await?;
+        if !again.is_empty() {
+            claim.wait_for_earlier().await;
+            self.write_parts(source, again, Mode::LookUp, &mut written)
+                .await?;
+        }
+        self.try_refused_again(source, batch, &mut written).await?;
+        if !written.is_saved && written.refused.is_empty() {
+            let last = Part::of_checkpoint(batch);
+            self.write_parts(source, last, Mode::LookUp, &mut written)
+                .await?;
+        }
+        claim.written();
+        Ok(written)
+    }
+
+    /// Writes a part as a whole if it can be, and else in ever smaller pieces.
+    async fn write_parts(
+        &mut self,
+        source: &str,
+        whole: Part<'_>,
+        first: Mode,
+        written: &mut Written,
+    ) -> Result<(), Fault> {
+        let batch = whole.batch;
+        let mut parts = vec![whole];
+        while let Some(mut part) = parts.pop() {
+            if !written.refused.is_empty() {
+                part.checkpoint = None;
+            }
+            match self.write_part(source, &part, first).await {
+                Ok(tally) => {
+                    written.tally += tally;
+                    written.is_saved |= part.checkpoint.is_some();
+                }
                 Err(Fault::Data(_) | Fault::TooMuch(_)) if part.len() > 1 => {
                     let (first, second) = part.halves();
                     parts.extend([second, first]);
                 }
-                Err(Fault::Data(sqlstate)) if part.facts.len() == 1 => {
-                    written.refused.push(Refused {
-                        fact: part.facts[0],
-                        sqlstate,
-                    });
-                    self.expect_few(&written, batch)?;
+                Err(Fault::Data(sqlstate)) => {
+                    let Some(item) = part.only_item() else {
+                        return Err(Fault::Data(sqlstate));
+                    };
+                    written.refused.push(Refused { item, sqlstate });
+                    self.expect_few(written, batch)?;
                 }
                 Err(fault) => return Err(fault),
             }
         }
-        self.try_refused_again(source, batch, &mut written).await?;
-        Ok(written)
+        Ok(())
     }
 
-    /// Tries each refused fact once more, now that the others are in: a refusal of everything that ended while culprits
+    /// Tries what was refused once more, each by itself, now that the others are in: a refusal of everything that ended while culprits
     /// were looked for leaves none.
     async fn try_refused_again(
         &mut self,
@@ -93,7 +134,7 @@ impl Store {
     ) -> Result<(), Fault> {
         for refused in std::mem::take(&mut written.refused) {
             match self
-                .write_part(source, &Part::of_one(batch, refused.fact))
+                .write_part(source, &Part::of_one(batch, refused.item), Mode::LookUp)
                 .await
             {
                 Ok(tally) => written.tally += tally,
@@ -101,11 +142,16 @@ impl Store {
                 Err(fault) => return Err(fault),
             }
         }
+        // As they stand in their bodies, where they are looked for from front to back.
+        written.refused.sort_by_key(|refused| {
+            let origin = batch.origin(refused.item);
+            (origin.delivery, origin.event)
+        });
         Ok(())
     }
 
     fn expect_few(&self, written: &Written, batch: &Batch) -> Result<(), Fault> {
-        let (refused, all) = (written.refused.len(), batch.facts().len());
+        let (refused, all) = (written.refused.len(), batch.events());
         if all >= MASS && refused * 2 > all {
             let sqlstate = &written.refused[0].sqlstate;
             return Err(Fault::MassRefusal(anyhow::anyhow!(
@@ -115,10 +161,25 @@ impl Store {
         Ok(())
     }
 
-    /// One part in one transaction; again with INSERT if another writer was faster, or if a table is not what it was: a
-    /// day may have been dropped or moved.
-    async fn write_part(&mut self, source: &str, part: &Part<'_>) -> Result<Tally, Fault> {
-        match self.attempt(source, part, Mode::Copy).await {
+    /// One part in one transaction; again in a more careful way if a key was there already, or if a table is not what it
+    /// was: a day may have been dropped or moved.
+    async fn write_part(
+        &mut self,
+        source: &str,
+        part: &Part<'_>,
+        first: Mode,
+    ) -> Result<Tally, Fault> {
+        if part.is_empty() {
+            return Ok(Tally::default());
+        }
+        if first == Mode::Copy {
+            match self.attempt(source, part, Mode::Copy).await {
+                Err(Fault::Race(_)) => self.careful_batches = CAREFUL_BATCHES,
+                Err(Fault::Down(Why::Misconfigured, _)) => {}
+                outcome => return outcome,
+            }
+        }
+        match self.attempt(source, part, Mode::LookUp).await {
             Err(Fault::Race(_) | Fault::Down(Why::Misconfigured, _)) => {
                 self.attempt(source, part, Mode::Insert).await
             }
@@ -129,37 +190,43 @@ impl Store {
     async fn attempt(&mut self, source: &str, part: &Part<'_>, mode: Mode) -> Result<Tally, Fault> {
         // Twice what the server allows for one statement: then its answer is not to be expected any more.
         let deadline = self.settings.statement_timeout * 2;
-        let outcome = match tokio::time::timeout(deadline, self.transact(source, part, mode)).await
-        {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.disconnect();
-                let sentence = format!("no answer from the database in {} s", deadline.as_secs());
-                // A server that is gone shows when the connection is made anew; one that is slow gets less at a time.
-                return Err(match part.len() {
-                    1 => Fault::down(Why::Unavailable, sentence),
-                    _ => Fault::TooMuch(anyhow::anyhow!(sentence)),
-                });
-            }
+        let sentence = format!("no answer from the database in {} s", deadline.as_secs());
+        let transact = tokio::time::timeout(deadline, self.transact(source, part, mode));
+        let Ok(outcome) = transact.await else {
+            self.disconnect();
+            // A server that is gone shows when the connection is made anew; one that is slow gets less at a time.
+            return Err(match part.len() {
+                1 => Fault::down(Why::Unavailable, sentence),
+                _ => Fault::TooMuch(anyhow::anyhow!(sentence)),
+            });
         };
         match &outcome {
             Ok(_) => {}
             Err(Fault::Down(..)) => self.disconnect(),
             Err(Fault::Race(_)) => {
-                self.roll_back().await;
-                self.reload_partitions().await?;
+                let look_again = tokio::time::timeout(deadline, self.look_again());
+                let looked = look_again
+                    .await
+                    .unwrap_or_else(|_| Err(Fault::down(Why::Unavailable, sentence)));
+                if let Err(fault) = looked {
+                    self.disconnect();
+                    return Err(fault);
+                }
             }
             Err(_) => self.roll_back().await,
         }
         outcome
     }
 
-    async fn reload_partitions(&mut self) -> Result<(), Fault> {
+    /// Rolls back, and reads again which partitions there are.
+    async fn look_again(&mut self) -> Result<(), Fault> {
+        self.roll_back().await;
         self.connect().await?;
         let Store {
             connection: Some(connection),
             partitions,
             settings,
+            ..
         } = self
         else {
             return Ok(());
@@ -184,16 +251,31 @@ impl Store {
             duplicates: plan.repeated,
             ..Tally::default()
         };
-        let mut records = Records::new();
+        let mut changes = Changes::default();
         // Originals with their conflicts, one partition after the other, then adjustments with theirs.
         for group in &plan.groups {
             tally += self
-                .add_facts(plan.batch, group, mode, &mut records)
+                .add_facts(plan.batch, group, mode, &mut changes)
                 .await?;
         }
         let connection = self.connected()?;
-        patches::fold_again(connection, &records).await?;
+        if !plan.groups.is_empty() {
+            let days = plan.days();
+            let rollup = facts::confirm(connection, &days).await?;
+            retention::late::note(connection, &days).await?;
+            if let Some(rollup) = rollup {
+                let mut groups = Groups::new(rollup);
+                groups.add_facts(plan.batch, &changes.added)?;
+                groups.add_exchanged(&changes.exchanged)?;
+                groups.append(connection).await?;
+            }
+        }
+        patches::fold_again(connection, &changes.records).await?;
+        tally += documents::add(connection, &plan.documents).await?;
         quarantine::add(connection, source, plan.rejects).await?;
+        if let Some(checkpoint) = plan.checkpoint {
+            positions::save(connection, source, checkpoint).await?;
+        }
         // COMMIT of a failed transaction answers ROLLBACK, and the library does not tell the two apart: in one that failed
         // unnoticed the statement before it fails.
         execute(connection, "select 1; commit".to_owned())
@@ -217,6 +299,7 @@ impl Store {
             connection: Some(connection),
             partitions,
             settings,
+            ..
         } = self
         else {
             return Ok(());
@@ -232,12 +315,12 @@ impl Store {
     }
 
     /// Adds the rows of one table and resolves their conflicts.
-    async fn add_facts(
+    async fn add_facts<'a>(
         &mut self,
         batch: &Batch,
-        group: &Group<'_>,
+        group: &Group<'a>,
         mode: Mode,
-        records: &mut Records,
+        changes: &mut Changes<'a>,
     ) -> Result<Tally, Fault> {
         let Store {
             connection: Some(connection),
@@ -251,107 +334,36 @@ impl Store {
             ));
         };
         let table = group.table;
-        let rows: Vec<&Row<'_>> = group.rows.iter().collect();
-        let Added { new, known } = match mode {
-            Mode::Copy => add_by_copy(connection, batch, table, &rows).await?,
-            Mode::Insert => add_by_insert(connection, batch, table, &rows).await?,
-        };
+        let Added { new, known } = add(connection, batch, table, &group.rows, mode).await?;
         let contested = contested(batch, &new, &known);
         let resolved = conflicts::resolve(connection, batch, table, &contested, partitions).await?;
-        let tally = tally(group, new.len(), resolved.variants);
         if table == Table::Adjustments {
-            let ledgers = new.iter().map(|row| row.winner.fact);
-            records.extend(ledgers.filter(|fact| !fact.standalone).map(|fact| {
-                let network_id = batch.network_id(fact).to_owned();
-                (network_id, batch.record_id(fact).to_owned())
-            }));
-            records.extend(resolved.touched);
+            changes.records.extend(adjusted(batch, &new));
+            changes.records.extend(resolved.settled.touched);
         }
-        Ok(tally)
+        changes.added.extend(new.iter().map(|row| row.winner.fact));
+        changes.exchanged.extend(resolved.settled.exchanged);
+        Ok(tally_of(group, new.len(), resolved.variants))
     }
 }
 
-/// What became of the rows of one table, before their conflicts.
-struct Added<'r, 'a> {
-    new: Vec<&'r Row<'a>>,
-    /// With what was there already.
-    known: Vec<(&'r Row<'a>, Stored)>,
+/// What a transaction has changed in the tables of facts so far.
+#[derive(Default)]
+struct Changes<'a> {
+    /// Facts of the batch that went in.
+    added: Vec<&'a Fact>,
+    exchanged: Exchanged,
+    /// Records whose ledgers changed.
+    records: Records,
 }
 
-async fn add_by_copy<'r, 'a>(
-    connection: &mut PgConnection,
-    batch: &Batch,
-    table: Table,
-    rows: &[&'r Row<'a>],
-) -> Result<Added<'r, 'a>, Fault> {
-    let (new, known) = look_up(connection, batch, table, rows).await?;
-    let winners: Vec<Version<'_>> = new.iter().map(|row| row.winner).collect();
-    if !winners.is_empty() {
-        facts::copy_in(connection, batch, table, &table.name(), &winners).await?;
-    }
-    Ok(Added { new, known })
-}
-
-async fn add_by_insert<'r, 'a>(
-    connection: &mut PgConnection,
-    batch: &Batch,
-    table: Table,
-    rows: &[&'r Row<'a>],
-) -> Result<Added<'r, 'a>, Fault> {
-    let (mut new, others) = insert(connection, batch, table, rows).await?;
-    let (gone, mut known) = look_up(connection, batch, table, &others).await?;
-    if !gone.is_empty() {
-        // Neither inserted nor there: what was in their way was deleted between the two statements, so they go in now. Or
-        // it is not their own key that is in their way, but a unique index of the database's owner: that stays.
-        let (late, others) = insert(connection, batch, table, &gone).await?;
-        new.extend(late);
-        let (refused, found) = look_up(connection, batch, table, &others).await?;
-        if !refused.is_empty() {
-            return Err(Fault::Data("23505".to_owned()));
-        }
-        known.extend(found);
-    }
-    Ok(Added { new, known })
-}
-
-/// Rows that went in, and the others.
-async fn insert<'r, 'a>(
-    connection: &mut PgConnection,
-    batch: &Batch,
-    table: Table,
-    rows: &[&'r Row<'a>],
-) -> Result<(Vec<&'r Row<'a>>, Vec<&'r Row<'a>>), Fault> {
-    let winners: Vec<Version<'_>> = rows.iter().map(|row| row.winner).collect();
-    let inserted = facts::insert_new(connection, batch, table, &winners).await?;
-    let (new, others): (Vec<_>, Vec<_>) = rows
-        .iter()
-        .zip(inserted)
-        .partition(|(_, inserted)| *inserted);
-    let rows = |pairs: Vec<(&&'r Row<'a>, bool)>| pairs.into_iter().map(|(row, _)| *row).collect();
-    Ok((rows(new), rows(others)))
-}
-
-/// Rows that are not there, and rows with what is.
-async fn look_up<'r, 'a>(
-    connection: &mut PgConnection,
-    batch: &Batch,
-    table: Table,
-    rows: &[&'r Row<'a>],
-) -> Result<(Vec<&'r Row<'a>>, Vec<(&'r Row<'a>, Stored)>), Fault> {
-    let facts = rows.iter().map(|row| row.winner.fact);
-    let keys: Vec<(&str, &str)> = facts
-        .map(|fact| (batch.network_id(fact), batch.event_id(fact)))
-        .collect();
-    let found = facts::look_up(connection, table, &keys).await?;
-    let mut missing = Vec::new();
-    let mut known = Vec::new();
-    for (row, stored) in rows.iter().zip(found) {
-        match stored {
-            Some(stored) => known.push((*row, stored)),
-            None => missing.push(*row),
-        }
-    }
-    Ok((missing, known))
+/// The records that new adjustments belong to.
+fn adjusted(batch: &Batch, new: &[&Row<'_>]) -> impl Iterator<Item = (String, String)> {
+    let facts = new.iter().map(|row| row.winner.fact);
+    facts.filter(|fact| !fact.standalone).map(|fact| {
+        let network_id = batch.network_id(fact).to_owned();
+        (network_id, batch.record_id(fact).to_owned())
+    })
 }
 
 /// The rows that came with more than one content, in the order in which keys are locked.
@@ -367,7 +379,7 @@ fn contested<'r, 'a>(
     contested
 }
 
-fn tally(group: &Group<'_>, new: usize, variants: u64) -> Tally {
+fn tally_of(group: &Group<'_>, new: usize, variants: u64) -> Tally {
     let versions: usize = group.rows.iter().map(|row| row.versions().count()).sum();
     let mut tally = Tally {
         duplicates: ((versions - new) as u64).saturating_sub(variants),

@@ -33,6 +33,28 @@ async fn most_of_bad_input_stays_in_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_by_itself_when_the_input_is_good_again() {
+    let (queue, database) = (Queue::start().await, database().await);
+    // It is ready before there is anything bad, and not any more as soon as there is.
+    let daemon = Daemon::start(&database.url, &[&queue], "source.one.workers = 2").await;
+    queue.send(&bad(300)).await;
+    let paused = async || daemon.metric("hydrant_paused", "mass_bad_input").await == 1.0;
+    wait_until("it is paused", 30, paused).await;
+    // What is bad is taken out, as its owner would.
+    queue.delete().await;
+    queue.create_again().await;
+    let good: Vec<String> = (0..15)
+        .map(|n| body(&envelope(&format!("[{}]", conversion(&n.to_string())))))
+        .collect();
+    queue.send(&good).await;
+    // It looks once a minute.
+    daemon.until_ready(120).await;
+    queue.drained(30).await;
+    assert_eq!(database.rows("select count(*) from events").await, ["15"]);
+    assert_eq!(daemon.metric("hydrant_paused", "").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn until_empty_does_not_wait_for_better_input() {
     let (queue, database) = (Queue::start().await, database().await);
     queue.send(&bad(300)).await;

@@ -87,7 +87,7 @@ fn a_value_is_refused_with_its_line_and_what_is_allowed() {
         ),
         (
             "max_inflight_bytes = 1_048_576\n",
-            "max_inflight_bytes = 1048576 (settings.toml, line 1) must be at least 92274688: for each worker batch_bytes and 4194304 for a body, and the largest max_body_bytes once",
+            "max_inflight_bytes = 1048576 (settings.toml, line 1) must be at least 92274688: for each worker batch_bytes and 4194304 for a body (10485760 where it reads a shard), for each listener max_inflight_request_bytes, and the largest max_body_bytes once",
         ),
     ] {
         assert_eq!(one_refusal(before), expected);
@@ -158,7 +158,7 @@ fn an_unknown_key_or_table_gets_a_suggestion() {
         ),
         (
             "[databse]\n",
-            "[databse] (settings.toml, line 1) is not a table of hydrant: there are [database], [admin], [log] and [source.NAME]",
+            "[databse] (settings.toml, line 1) is not a table of hydrant: there are [database], [retention], [admin], [log] and [source.NAME]",
         ),
     ] {
         assert_eq!(one_refusal(before), expected);
@@ -221,7 +221,7 @@ fn what_is_missing_is_named_with_the_places_where_it_can_stand() {
     );
     assert_eq!(
         refusal(&format!("{DATABASE}[source.a]\nformat = 'hasoffers'"), &[]),
-        "source.a.type is missing: it must be \"sqs\"; set it in [source.a] of settings.toml, or as HYDRANT__SOURCE__A__TYPE\n\
+        "source.a.type is missing: it must be \"sqs\" or \"kinesis\" or \"http\" or \"file\" or \"s3\"; set it in [source.a] of settings.toml, or as HYDRANT__SOURCE__A__TYPE\n\
          source.a.queue_url is missing: set it in [source.a] of settings.toml, or as HYDRANT__SOURCE__A__QUEUE_URL"
     );
     assert!(

@@ -15,7 +15,11 @@ use hydrant::config::PartitionBy;
 use hydrant::store::batch::Batch;
 use hydrant::store::fault::Fault;
 use hydrant::store::migrate::migrate;
-use hydrant::store::{Settings, Store};
+use hydrant::store::rollup::merge::merge;
+use hydrant::store::rollup::switch;
+use hydrant::store::verify::checks::CHECKS;
+use hydrant::store::verify::{Scope, Snapshot};
+use hydrant::store::{Claims, Settings, Store};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -24,6 +28,7 @@ use self::history::{Delivery, history};
 use self::oracle::{Row, Rows, State, line, patches_of, state_after};
 use crate::support::store::{date, deliver, settings};
 use crate::support::{Database, Postgres};
+use crate::{rollup, verify};
 
 /// Histories that are under way at the same time, in the same tables: they meet in batches and in locks.
 const TOGETHER: usize = 10;
@@ -67,23 +72,43 @@ async fn converge(partition_by: PartitionBy) {
         let work = Arc::new(Mutex::new(batches(&deliveries, &mut random)));
         let prefix = format!("h{round}-");
         let done = AtomicBool::new(false);
+        // The rollup is switched in the middle of it, and stays on for a while.
+        let pause = Duration::from_millis(random.random_range(0..300));
         let writers = async {
+            // Some are workers of one process, the others processes of their own.
+            let claims = Arc::new(Claims::default());
             let writers: Vec<_> = (0..random.random_range(4..=8))
-                .map(|_| tokio::spawn(writer(settings.clone(), Arc::clone(&work), random.random())))
+                .map(|_| {
+                    let store = match random.random_bool(0.5) {
+                        true => Store::beside(settings.clone(), Arc::clone(&claims)),
+                        false => Store::new(settings.clone()),
+                    };
+                    tokio::spawn(writer(store, Arc::clone(&work), random.random()))
+                })
                 .collect();
             for writer in writers {
                 cuts.fetch_add(writer.await.unwrap(), Ordering::Relaxed);
             }
             done.store(true, Ordering::Relaxed);
         };
+        let switcher = async {
+            tokio::time::sleep(pause).await;
+            match round % 4 {
+                1 => rollup::on(&settings).await,
+                3 => assert!(switch::off(&settings, false).await.unwrap()),
+                _ => {}
+            }
+        };
         let watcher = async {
             while !done.load(Ordering::Relaxed) {
                 expect_folded_ledgers(&database, &prefix).await;
+                expect_equal_sums(&settings).await;
+                rollup::expect_right(&database, &format!("in the middle of {prefix}")).await;
                 snapshots.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::join!(writers, watcher);
+        tokio::join!(writers, watcher, switcher, keep_merging(&settings, &done));
         let expected = state_after(
             &deliveries.iter().collect::<Vec<_>>(),
             partition_by,
@@ -91,6 +116,11 @@ async fn converge(partition_by: PartitionBy) {
         );
         expect_same(&state(&database, &prefix).await, &expected, seed, round);
     }
+    // What the oracle does not know: hashes, and the daemon's own fold. One id with two days counts twice, by design.
+    let (found, _) = verify::failing(&database);
+    let known = ["V5", "V7", "V8", "V9"];
+    let by_design = |number: &String| known.contains(&number.as_str()) || number == "V13";
+    assert!(found.iter().all(by_design), "seed {seed}: {found:?}");
     let (cuts, snapshots) = (cuts.into_inner(), snapshots.into_inner());
     println!(
         "{} histories, {cuts} connections cut, {snapshots} snapshots",
@@ -126,9 +156,8 @@ fn batches(deliveries: &[Delivery], random: &mut StdRng) -> VecDeque<Batch> {
 
 /// Writes batches until there are none. Now and then its connection is cut, anywhere: then the batch is written again.
 /// How often that was.
-async fn writer(settings: Settings, work: Arc<Mutex<VecDeque<Batch>>>, seed: u64) -> u64 {
+async fn writer(mut store: Store, work: Arc<Mutex<VecDeque<Batch>>>, seed: u64) -> u64 {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut store = Store::new(settings);
     let mut cuts = 0;
     loop {
         let Some(batch) = work.lock().unwrap().pop_front() else {
@@ -158,6 +187,15 @@ async fn writer(settings: Settings, work: Arc<Mutex<VecDeque<Batch>>>, seed: u64
     }
 }
 
+/// Merges what the writers append, while they do.
+async fn keep_merging(settings: &Settings, done: &AtomicBool) {
+    let mut connection = settings.connect().await.unwrap();
+    while !done.load(Ordering::Relaxed) {
+        merge(&mut connection, settings).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// In any snapshot the patches are the fold of the ledgers.
 async fn expect_folded_ledgers(database: &Database, prefix: &str) {
     let adjustments = rows_sql("adjustments", FACT, prefix);
@@ -179,6 +217,19 @@ async fn expect_folded_ledgers(database: &Database, prefix: &str) {
         "",
         "in the middle of {prefix}"
     );
+}
+
+/// And the current state adds up to the facts, to the last decimal.
+async fn expect_equal_sums(settings: &Settings) {
+    let mut snapshot = Snapshot::take(settings, Scope::All).await.unwrap();
+    for check in CHECKS
+        .iter()
+        .filter(|check| ["V3", "V4"].contains(&check.number))
+    {
+        let found = snapshot.run(check, &|_| {}).await.unwrap();
+        assert_eq!(found, [], "{}", check.number);
+    }
+    snapshot.close().await;
 }
 
 const FACT: &str = "to_jsonb(t) - 'received_at'";

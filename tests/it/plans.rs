@@ -1,8 +1,9 @@
 //! The views answer by index, and a day by its partition, whatever the planner thinks of a million rows.
 
-use serde_json::Value;
+use hydrant::store::Store;
+use serde_json::{Value, json};
 
-use crate::support::store::{batch, click, date, store};
+use crate::support::store::{batch, click, date, store, until};
 use crate::support::{Database, database};
 
 const CONVERSIONS: u32 = 700_000;
@@ -90,4 +91,33 @@ async fn a_million_rows_are_answered_by_index_and_by_day() {
     assert_eq!(found, ["e4711|2|1"]);
     let found = database.rows(&format!("select sum(clicks) {today}")).await;
     assert_eq!(found, [(CLICKS_A_DAY + 1).to_string()]);
+}
+
+#[tokio::test]
+async fn keys_are_looked_up_by_their_own_index_although_the_table_was_empty_before() {
+    let database = database().await;
+    let mut store = store(&database).await;
+    let conversions = |name: &str, count: u32| {
+        let events: Vec<_> = (0..count)
+            .map(|n| json!({"event_id": format!("{name}{n}"), "action": "conversion", "payout": 1}))
+            .collect();
+        batch(&events)
+    };
+    // A key that is there already makes the store look keys up, here in a table that is nearly empty.
+    let mut other = Store::new(store.settings.clone());
+    other.write("test", &conversions("first", 1)).await.unwrap();
+    store.write("test", &conversions("first", 1)).await.unwrap();
+    for n in 0..10 {
+        let few = conversions(&format!("few{n}-"), 1);
+        store.write("test", &few).await.unwrap();
+    }
+    let many = conversions("many", 2_000);
+    for _ in 0..3 {
+        store.write("test", &many).await.unwrap();
+    }
+    store.close().await;
+    let read = "select bool_or(idx_scan >= 4000) from pg_stat_user_indexes where indexrelname = 'events_conversions_key'";
+    until(&database, read, &["t"]).await;
+    let strayed = "select idx_tup_read < 1000 from pg_stat_user_indexes where indexrelname = 'events_conversions_record'";
+    assert_eq!(database.rows(strayed).await, ["t"]);
 }

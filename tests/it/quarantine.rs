@@ -45,6 +45,7 @@ impl Desk {
         match Body::open(bytes, 1 << 20, None) {
             Ok(mut body) => assert!(body.read_into(&mut batch, 0, "message")),
             Err(refusal) => batch.reject(Reject {
+                source: None,
                 scope: Scope::Body,
                 refusal,
                 payload: bytes.to_vec(),

@@ -1,11 +1,12 @@
 //! Writers that get in each other's way, and days whose partitions are not where a writer thinks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hydrant::config::PartitionBy;
 use hydrant::store::batch::Batch;
 use hydrant::store::migrate::migrate;
-use hydrant::store::{Store, Tally};
+use hydrant::store::{Claims, Store, Tally};
 use serde_json::{Value, json};
 use sqlx::raw_sql;
 
@@ -88,6 +89,39 @@ async fn of_two_writers_of_one_batch_the_later_finds_duplicates() {
     let counts = "select (select count(*) from events), (select count(*) from adjustments),
         (select count(*) from event_variants), adjustment_count, payout from record_patches";
     assert_eq!(database.rows(counts).await, ["3|2|0|2|2"]);
+}
+
+#[tokio::test]
+async fn of_two_workers_of_one_process_the_later_waits_without_a_lock() {
+    let database = database().await;
+    let settings = store(&database).await.settings;
+    let claims = Arc::new(Claims::default());
+    let [mut first, mut second] =
+        [(); 2].map(|()| Store::beside(settings.clone(), Arc::clone(&claims)));
+    let today = date(&database, 0).await;
+    let (a, b) = (click("a", &today), click("b", &today));
+    let with_bad = batch(&[a.clone(), json!("bad")]);
+    let both = batch(&[a, b]);
+    let mut third = database.connect().await;
+    raw_sql("begin; lock table quarantine in share mode")
+        .execute(&mut third)
+        .await
+        .unwrap();
+    let first = tokio::spawn(async move { first.write("test", &with_bad).await.unwrap().tally });
+    until(&database, WAITING, &["1"]).await;
+    let second = tokio::spawn(async move { second.write("test", &both).await.unwrap().tally });
+    // It has stored the other one, and waits for its neighbour without a transaction.
+    let there = "select event_id from events";
+    until(&database, there, &["b"]).await;
+    assert_eq!(database.rows(WAITING).await, ["1"]);
+    raw_sql("commit").execute(&mut third).await.unwrap();
+    assert_eq!(first.await.unwrap(), stored(1));
+    let expected = Tally {
+        stored: 1,
+        duplicates: 1,
+        ..Tally::default()
+    };
+    assert_eq!(second.await.unwrap(), expected);
 }
 
 #[tokio::test]

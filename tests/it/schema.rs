@@ -1,8 +1,12 @@
 //! What `migrate` makes.
 
 use hydrant::config::PartitionBy;
+use hydrant::formats::everflow::{fields as everflow, tables};
 use hydrant::formats::hasoffers::event::{delta_fields, state_fields};
-use hydrant::formats::hasoffers::fields::{FIELDS, Field, Type};
+use hydrant::formats::hasoffers::fields::{FIELDS, Field};
+use hydrant::formats::recurly;
+use hydrant::formats::row::{self, Kind};
+use hydrant::formats::value::Type;
 use hydrant::store::fault::{Fault, Why};
 use hydrant::store::migrate::{make_days_ahead, migrate};
 use hydrant::store::{Settings, Store};
@@ -112,6 +116,75 @@ async fn the_columns_of_patches_are_the_folded_fields() {
 }
 
 #[tokio::test]
+async fn the_columns_of_everflow_are_its_fields() {
+    let (database, _) = migrated(PartitionBy::Day).await;
+    let received = "received_at timestamp with time zone not null";
+    let hash = "content_hash bytea not null";
+    for (table, fields, rest) in [
+        (
+            &tables::CONVERSIONS,
+            &everflow::CONVERSION[..],
+            &[received][..],
+        ),
+        (&tables::OFFERS, &everflow::OFFER, &[received]),
+        (&tables::CLICKS, &everflow::CLICK, &[hash, received]),
+        (&tables::IMPRESSIONS, &everflow::CLICK, &[hash, received]),
+    ] {
+        let key = table.key.iter();
+        let mut expected: Vec<String> = key.map(|name| format!("{name} text C not null")).collect();
+        expected.extend(typed(fields));
+        expected.push("extra jsonb".to_owned());
+        expected.extend(rest.iter().map(|column| (*column).to_owned()));
+        assert_eq!(columns(&database, table.name).await, expected);
+    }
+}
+
+/// The columns of fields.
+fn typed(fields: &[row::Field]) -> impl Iterator<Item = String> {
+    fields.iter().map(|field| {
+        let kind = match field.kind {
+            Kind::Id => "text C",
+            Kind::Text => "text",
+            Kind::Integer => "bigint",
+            Kind::Decimal | Kind::Money => "numeric",
+            Kind::Boolean => "boolean",
+            Kind::Date => "date",
+            Kind::Json => "jsonb",
+        };
+        format!("{} {kind}", field.column)
+    })
+}
+
+#[tokio::test]
+async fn the_columns_of_recurly_are_its_fields() {
+    let (database, _) = migrated(PartitionBy::Day).await;
+    let mut expected: Vec<String> = [
+        "door text C not null",
+        "origin text C not null",
+        "occurrence bigint not null",
+    ]
+    .map(str::to_owned)
+    .into();
+    expected.extend(typed(&recurly::event::FIELDS));
+    expected.extend(
+        [
+            "extra jsonb",
+            "occurred_at timestamp with time zone",
+            "etag text",
+            "line bigint",
+            "natural_hash bytea not null",
+            "content_hash bytea not null",
+            "received_at timestamp with time zone not null",
+        ]
+        .map(str::to_owned),
+    );
+    assert_eq!(
+        columns(&database, recurly::USAGE_EVENTS.name).await,
+        expected
+    );
+}
+
+#[tokio::test]
 async fn everything_has_a_comment_and_a_name() {
     let (database, _) = migrated(PartitionBy::Day).await;
     let relations =
@@ -133,8 +206,22 @@ async fn everything_has_a_comment_and_a_name() {
         "event_variants_key",
         "events_conversions_key",
         "events_default_key",
+        "everflow_clicks_key",
+        "everflow_conversion_versions_key",
+        "everflow_conversions_key",
+        "everflow_impressions_key",
+        "everflow_offer_versions_key",
+        "everflow_offers_key",
+        "everflow_other_key",
+        "late_days_day",
+        "positions_part",
         "quarantine_id",
         "record_patches_key",
+        "recurly_usage_events_key",
+        "retention_marks_kind",
+        "rollup_state_key",
+        "rollup_state_one",
+        "rollup_state_states",
     ];
     assert_eq!(database.rows(constraints).await, named);
     let ids = "select distinct attname from pg_attribute join pg_class c on c.oid = attrelid

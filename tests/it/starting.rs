@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use sqlx::Executor;
 
+use crate::support::program::run;
 use crate::support::store::{date, store};
 use crate::support::{
-    Daemon, Ended, Postgres, Queue, Stop, body, click, conversion, database, envelope, wait_until,
+    Daemon, Database, Ended, Postgres, Queue, Stop, body, click, conversion, database, envelope,
+    wait_until,
 };
 
 /// It ended in failure; the sentence that it said last.
@@ -174,4 +177,66 @@ async fn a_long_reader_of_events_stops_nobody() {
             .await,
         ["events_conversions|1", "events_default|2"]
     );
+}
+
+#[test]
+fn the_admin_server_listens_on_this_machine_alone_unless_told_otherwise() {
+    // Whoever has the port, the program cannot, and says where it wanted to listen.
+    let _taken = TcpListener::bind("127.0.0.1:9464");
+    let source = [
+        ("HYDRANT__SOURCE__ONE__TYPE", "sqs"),
+        ("HYDRANT__SOURCE__ONE__FORMAT", "hasoffers"),
+        ("HYDRANT__SOURCE__ONE__QUEUE_URL", "http://127.0.0.1:1/1/q"),
+        ("HYDRANT__SOURCE__ONE__REGION", "us-east-1"),
+        ("DATABASE_URL", "postgres://127.0.0.1:1/none"),
+    ];
+    let ended = run(&["run"], &source, b"");
+    assert_eq!(ended.status, 1, "{}", ended.err);
+    let words = "cannot listen on admin.listen = 127.0.0.1:9464";
+    assert!(ended.err.contains(words), "{}", ended.err);
+}
+
+/// Lets a daemon with that log store a message and stop. How many lines it dropped, and how it ended.
+async fn work_with(log: impl FnOnce(&Queue, &Database) -> Daemon) -> (f64, Ended) {
+    let (queue, database) = (Queue::start().await, database().await);
+    let daemon = log(&queue, &database);
+    daemon.until_ready(30).await;
+    wait_until("it has said much", 60, async || {
+        daemon.metric("hydrant_receives_total", "").await > 1_000.0
+    })
+    .await;
+    queue
+        .send(&[body(&envelope(&format!("[{}]", click("1"))))])
+        .await;
+    queue.drained(30).await;
+    let dropped = daemon.metric("hydrant_log_lines_dropped_total", "").await;
+    (dropped, daemon.stop("TERM").await)
+}
+
+/// Everything is logged, and nothing is waited for: many lines in a short time.
+const TALKATIVE: &str = "log.level = \"info,aws=trace,aws_smithy_runtime=trace,hyper_util=trace\"\n\
+                         source.one.wait_time_secs = 0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_any_more_ends_nobody() {
+    let (_, ended) = work_with(|queue, database| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Daemon::spawn_logging(&database.url, &[queue], TALKATIVE, writer.into())
+    })
+    .await;
+    assert_eq!(ended.status, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_stands_still_holds_nobody_up() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let (dropped, ended) = work_with(|queue, database| {
+        Daemon::spawn_logging(&database.url, &[queue], TALKATIVE, writer.into())
+    })
+    .await;
+    assert!(dropped > 0.0);
+    assert_eq!(ended.status, Some(0));
+    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+    drop(reader);
 }

@@ -9,8 +9,9 @@ use crate::store::inspect::{Inspection, Server};
 /// The oldest server whose SQL we use, and the ones that our tests run on.
 const OLDEST: i32 = 130_000;
 const TESTED: &str = "15";
-/// Sessions beside the workers': for the days ahead, for /readyz, for somebody who looks.
-const OTHER_SESSIONS: usize = 3;
+/// Sessions beside the workers': for the days ahead, two for retention, for the sums of `stats`, for /readyz, two for the status
+/// page, and for somebody who looks.
+const OTHER_SESSIONS: usize = 8;
 
 pub async fn look(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let settings = Settings::new(&config.database)?;
@@ -100,36 +101,23 @@ fn judge_durability(server: &Server, findings: &mut Findings) {
             "set fsync = on in postgresql.conf",
         );
     }
-    let (value, standbys) = (
-        &server.synchronous_commit,
-        &server.synchronous_standby_names,
-    );
-    match (value.as_str(), standbys.as_str()) {
-        ("off", _) => findings.fail(
+    let value = server.synchronous_commit.as_str();
+    let found = format!("{value}: {}", server.durability());
+    match value {
+        "off" => findings.fail(
             "synchronous_commit",
-            "off: events whose messages are deleted can be lost in a crash",
+            found,
             format!(
                 "alter role {} set synchronous_commit = on, or set it for the database or the server",
                 server.user
             ),
         ),
-        (_, "") => findings.ok(
+        "local" if !server.synchronous_standby_names.is_empty() => findings.warn(
             "synchronous_commit",
-            format!("{value}: what is committed is on this server's disk"),
-        ),
-        ("local", _) => findings.warn(
-            "synchronous_commit",
-            format!("local: what is committed is on this server's disk alone, although there are synchronous standbys ({standbys})"),
+            found,
             "set it to on if a fail-over must lose nothing",
         ),
-        ("remote_write", _) => findings.ok(
-            "synchronous_commit",
-            format!("remote_write: what is committed is on this server's disk and has reached a standby ({standbys}), though not its disk"),
-        ),
-        _ => findings.ok(
-            "synchronous_commit",
-            format!("{value}: what is committed is on this server's disk and on a standby's ({standbys})"),
-        ),
+        _ => findings.ok("synchronous_commit", found),
     }
     if server.full_page_writes == "on" {
         findings.ok("full_page_writes", "on");

@@ -4,10 +4,11 @@ use aws_sdk_sqs::types::QueueAttributeName as Name;
 use serde_json::Value;
 
 use super::{Finding, Findings};
-use crate::config::Source;
+use crate::config::SqsQueue;
+use crate::sources::aws::NO_CREDENTIALS;
 use crate::sources::sqs::Sqs;
-use crate::sources::sqs_error::{NO_CREDENTIALS, SqsError};
-use crate::sources::sqs_inspect::Attributes;
+use crate::sources::sqs_error::SqsError;
+use crate::sources::sqs_inspect::{Attributes, dead_letter_queue};
 
 const DAY: u64 = 86_400;
 /// What AWS allows at most, and what we recommend.
@@ -19,15 +20,18 @@ const MOST_RECEIVES: u64 = 100;
 /// Signatures of a clock that is more than five minutes off are refused.
 const CLOCK_REFUSED: u64 = 300;
 const CLOCK_ODD: u64 = 60;
+/// What SQS keeps in flight at most, and where that begins to be near.
+const IN_FLIGHT_MOST: u64 = 120_000;
+const IN_FLIGHT_ODD: u64 = 90_000;
 
-pub async fn look(name: &str, source: &Source) -> Vec<Finding> {
+pub async fn look(name: &str, queue: &SqsQueue) -> Vec<Finding> {
     let mut findings = Findings::new(format!("source.{name}"));
-    let sqs = Sqs::new(name, source).await;
+    let sqs = Sqs::new(name, queue).await;
     let (attributes, ahead) = sqs.all_attributes().await;
     judge_clock(ahead, &mut findings);
     let there = match &attributes {
         Ok(attributes) => {
-            judge_queue(source, attributes, &mut findings);
+            judge_queue(queue, attributes, &mut findings);
             true
         }
         Err(error) => {
@@ -110,17 +114,23 @@ fn judge_right(
     }
 }
 
-fn judge_queue(source: &Source, attributes: &Attributes, findings: &mut Findings) {
+fn judge_queue(queue: &SqsQueue, attributes: &Attributes, findings: &mut Findings) {
     let text = |name: Name| attributes.get(&name).map_or("?", String::as_str);
-    findings.ok(
-        "queue",
-        format!(
-            "{} messages wait, {} are in flight, {} are delayed",
-            text(Name::ApproximateNumberOfMessages),
-            text(Name::ApproximateNumberOfMessagesNotVisible),
-            text(Name::ApproximateNumberOfMessagesDelayed)
-        ),
+    let in_flight = text(Name::ApproximateNumberOfMessagesNotVisible);
+    let found = format!(
+        "{} messages wait, {in_flight} are in flight, {} are delayed",
+        text(Name::ApproximateNumberOfMessages),
+        text(Name::ApproximateNumberOfMessagesDelayed)
     );
+    if in_flight.parse::<u64>().is_ok_and(|it| it >= IN_FLIGHT_ODD) {
+        findings.warn(
+            "queue",
+            format!("{found}: at {IN_FLIGHT_MOST} SQS gives no more, and says nothing of it"),
+            "find out who receives messages and does not delete them: a daemon holds some hundreds for each worker at most",
+        );
+    } else {
+        findings.ok("queue", found);
+    }
     if text(Name::FifoQueue) == "true" {
         findings.warn(
             "kind",
@@ -134,7 +144,7 @@ fn judge_queue(source: &Source, attributes: &Attributes, findings: &mut Findings
         "visibility timeout",
         format!(
             "{} s, asked for with each receive and extended; the queue's own {} s are not used",
-            source.visibility_timeout_secs,
+            queue.visibility_timeout_secs,
             text(Name::VisibilityTimeout)
         ),
     );
@@ -162,28 +172,25 @@ fn judge_queue(source: &Source, attributes: &Attributes, findings: &mut Findings
 
 /// Without a dead-letter queue a message that cannot be handled comes again until it expires.
 async fn look_at_dead_letters(sqs: &Sqs, attributes: &Attributes, findings: &mut Findings) {
-    let policy = attributes.get(&Name::RedrivePolicy);
-    let policy: Value = policy
-        .and_then(|policy| serde_json::from_str(policy).ok())
-        .unwrap_or_default();
-    let name = policy["deadLetterTargetArn"]
-        .as_str()
-        .and_then(|arn| arn.rsplit(':').next());
-    let Some(name) = name else {
+    let Some(name) = dead_letter_queue(attributes) else {
         return findings.warn(
             "dead-letter queue",
             "there is none: a message that cannot be handled comes again until it expires, and is then lost",
             "create one with 14 days of retention, and set the queue's RedrivePolicy with a maxReceiveCount of 5 to 10",
         );
     };
+    let policy = attributes.get(&Name::RedrivePolicy);
+    let policy: Value = policy
+        .and_then(|policy| serde_json::from_str(policy).ok())
+        .unwrap_or_default();
     // AWS hands the count back as a number, whatever its users wrote; others may not.
     let receives = policy["maxReceiveCount"]
         .as_u64()
         .or_else(|| policy["maxReceiveCount"].as_str()?.parse().ok());
     judge_receives(receives.unwrap_or_default(), findings);
-    let (dead, _) = sqs.beside(name).all_attributes().await;
+    let (dead, _) = sqs.beside(&name).all_attributes().await;
     match dead {
-        Ok(dead) => judge_dead_letters(name, attributes, &dead, findings),
+        Ok(dead) => judge_dead_letters(&name, attributes, &dead, findings),
         Err(error @ SqsError::NoQueue(_)) => findings.fail(
             "dead-letter queue",
             format!("the RedrivePolicy names {name}, which does not exist here: {error}"),

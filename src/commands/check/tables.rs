@@ -8,7 +8,10 @@ use crate::config::PartitionBy;
 use crate::store::Settings;
 use crate::store::fault::Fault;
 use crate::store::inspect::{Count, Inspection, Migrations, SchemaRights};
+use crate::store::rollup::State;
 
+/// A daemon that keeps up leaves fewer rows unmerged.
+const WAITING_MAX: i64 = 500_000;
 /// How many tables or days a line names.
 const SHOWN: usize = 5;
 
@@ -39,7 +42,32 @@ pub async fn look(
     if migrations.applied == 0 || !lacking.is_empty() {
         return Ok(());
     }
+    if migrations.missing.is_empty() {
+        look_at_rollup(database, findings).await?;
+    }
     look_at_rows(settings, database, findings).await
+}
+
+async fn look_at_rollup(database: &mut Inspection, findings: &mut Findings) -> Result<(), Fault> {
+    const NAME: &str = "rollup";
+    let (state, waiting) = database.rollup().await?;
+    match (state, waiting) {
+        (State::Off, _) => findings.ok(NAME, "off: view stats reads the facts"),
+        (State::Filling, _) => findings.warn(
+            NAME,
+            "the facts are being summed up, or were when `hydrant migrate --rollup on` was interrupted",
+            "if it does not run, run it again, or `hydrant migrate --rollup off`",
+        ),
+        (State::On, Some(rows)) if rows <= WAITING_MAX => {
+            findings.ok(NAME, format!("on; {rows} rows of stats_deltas wait to be merged"));
+        }
+        (State::On, _) => findings.warn(
+            NAME,
+            format!("on; more than {WAITING_MAX} rows of stats_deltas wait to be merged, so view stats is slow"),
+            "see that a daemon runs that may delete from stats_deltas, and what its log says",
+        ),
+    }
+    Ok(())
 }
 
 fn judge_table_rights(
@@ -49,10 +77,7 @@ fn judge_table_rights(
     findings: &mut Findings,
 ) {
     if lacking.is_empty() {
-        return findings.ok(
-            "table rights",
-            "select, insert, update and delete on every table",
-        );
+        return findings.ok("table rights", "all that are needed on every table");
     }
     let shown = lacking
         .iter()
@@ -61,8 +86,9 @@ fn judge_table_rights(
         "table rights",
         format!("missing on {}", some_of(shown)),
         format!(
-            "grant select, insert, update, delete on all tables in schema {} to {user}",
-            settings.schema
+            "grant select, insert, update on all tables in schema {schema} to {user}; \
+             grant delete on {schema}.record_patches, {schema}.event_variants, {schema}.stats_deltas to {user}",
+            schema = settings.schema
         ),
     );
 }
@@ -99,6 +125,14 @@ fn judge_schema(settings: &Settings, user: &str, rights: &SchemaRights, findings
             format!("we may not use {schema}"),
             format!("grant usage, create on schema {schema} to {user}"),
         );
+    } else if !rights.create && rights.owns_events.is_some() {
+        findings.ok(
+            "schema",
+            format!(
+                "{schema}, where others create the tables: `hydrant run --no-migrate`, and `hydrant migrate` by their \
+                 owner every day"
+            ),
+        );
     } else if !rights.create {
         findings.fail(
             "schema",
@@ -108,7 +142,8 @@ fn judge_schema(settings: &Settings, user: &str, rights: &SchemaRights, findings
     } else {
         findings.ok("schema", format!("{schema}, where we may create tables"));
     }
-    if settings.partition_by == PartitionBy::Day && rights.owns_events == Some(false) {
+    let makes_days = settings.partition_by == PartitionBy::Day && rights.create;
+    if makes_days && rights.owns_events == Some(false) {
         findings.warn(
             "owner of events",
             format!("it is not {user}, so days stay in events_default"),

@@ -1,10 +1,11 @@
 //! `hydrant quarantine list`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use super::{Failure, open};
 use crate::cli::quarantine::List;
 use crate::commands::printed;
+use crate::commands::terminal::{Column, Paint, table};
 use crate::store::quarantine::Item;
 
 pub async fn run(args: List) -> Result<(), Failure> {
@@ -19,8 +20,7 @@ pub async fn run(args: List) -> Result<(), Failure> {
     let text = if args.json {
         json_lines(&items).map_err(anyhow::Error::new)?
     } else {
-        let bold = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        table(&items, filter.status.is_none(), bold)
+        page(&items, filter.status.is_none(), Paint::stdout())
     };
     printed(io::stdout().lock().write_all(text.as_bytes()))
 }
@@ -34,36 +34,18 @@ fn json_lines(items: &[Item]) -> serde_json::Result<String> {
     Ok(lines)
 }
 
-/// Columns as wide as they need; the detail, which may be long, comes last. Escape sequences are for terminals only.
-fn table(items: &[Item], with_status: bool, bold: bool) -> String {
-    let mut header = vec![
+/// The detail, which may be long, comes last.
+fn page(items: &[Item], with_status: bool, paint: Paint) -> String {
+    let mut columns = [
         "ID", "AGE", "REASON", "SOURCE", "SCOPE", "NETWORK", "EVENT", "SEEN", "DETAIL",
-    ];
+    ]
+    .map(Column::Left)
+    .to_vec();
     if with_status {
-        header.insert(2, "STATUS");
+        columns.insert(2, Column::Left("STATUS"));
     }
-    let mut lines = vec![header.into_iter().map(str::to_owned).collect()];
-    lines.extend(items.iter().map(|item| cells(item, with_status)));
-    let width = |column: usize| {
-        let cells = lines.iter().map(|cells| cells[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
-    let mut text = String::new();
-    for (at, cells) in lines.iter().enumerate() {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        let line = padded.join("  ");
-        match line.trim_end() {
-            header if at == 0 && bold => text.push_str(&format!("\x1b[1m{header}\x1b[0m")),
-            line => text.push_str(line),
-        }
-        text.push('\n');
-    }
-    text
+    let rows: Vec<_> = items.iter().map(|item| cells(item, with_status)).collect();
+    table(&columns, &rows, paint)
 }
 
 fn cells(item: &Item, with_status: bool) -> Vec<String> {

@@ -4,20 +4,21 @@ mod list;
 mod retry;
 mod show;
 
-use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use anyhow::anyhow;
+use serde_json::json;
 use uuid::Uuid;
 
-use super::{Failure, printed};
+use super::{Failure, pretty, printed};
 use crate::cli::Common;
 use crate::cli::quarantine::{IdPrefix, Quarantine as Action, Selection};
-use crate::config::{self, Config, MAX_BODY_BYTES};
-use crate::formats::hasoffers::event::{self, Context, Event};
-use crate::formats::hasoffers::{Body, envelope};
-use crate::formats::{Reason, Refusal};
+use crate::config::{self, Config, MAX_BODY_BYTES, SourceKind};
+use crate::formats::place::{Door, Place, Whole};
+use crate::formats::{Body, Format, Kept, Refusal};
 use crate::store::Settings;
+use crate::store::batch::{Batch, Origin};
 use crate::store::quarantine::{Item, Quarantine, Status};
 use crate::telemetry;
 
@@ -33,15 +34,20 @@ pub async fn run(action: Action) -> Result<(), Failure> {
 async fn discard(args: Selection) -> Result<(), Failure> {
     expect_choice(&args, "discard")?;
     let (_, mut quarantine) = open(&args.common).await?;
+    let is_json = args.json;
     let ids = choose(&mut quarantine, args).await?;
+    let count = quarantine
+        .mark(&ids, Status::Discarded)
+        .await
+        .map_err(anyhow::Error::new)?;
+    quarantine.close().await;
+    if is_json {
+        let done = json!({"discarded": count});
+        return printed(io::stdout().write_all(pretty(&done)?.as_bytes()));
+    }
     if !ids.is_empty() {
-        let count = quarantine
-            .mark(&ids, Status::Discarded)
-            .await
-            .map_err(anyhow::Error::new)?;
         printed(writeln!(io::stdout(), "discarded {count}"))?;
     }
-    quarantine.close().await;
     Ok(())
 }
 
@@ -111,26 +117,47 @@ async fn named(quarantine: &mut Quarantine, prefix: &IdPrefix) -> Result<Option<
 
 /// Opens the payload of a body as its source would, with the defaults where there is no such source any more.
 fn open_body(config: &Config, item: &Item, payload: &[u8]) -> Result<Body, Refusal> {
-    let source = config.source.get(&item.source);
-    let max_bytes = source.map_or(MAX_BODY_BYTES, |source| source.max_body_bytes);
-    let network_id = source.and_then(|source| source.network_id.as_deref());
-    Body::open(payload, max_bytes, network_id)
+    let source = config.filed(&item.source);
+    let max_bytes = source.map_or(MAX_BODY_BYTES, |(source, _)| source.max_body_bytes);
+    match place(config, item) {
+        Some(place) => format(config, item).open_piece(payload, max_bytes, &place),
+        None => format(config, item).open(payload, max_bytes),
+    }
 }
 
-/// Understands the payload of an event with what its row has kept of its envelope.
-fn parse_event<'a>(
-    config: &'a Config,
-    item: &'a Item,
-    payload: &'a [u8],
-) -> Result<Event<'a>, Refusal> {
-    let source = config.source.get(&item.source);
-    let source_network_id = source.and_then(|source| source.network_id.as_deref());
-    let context = Context {
-        network_id: item.network_id.as_deref().map(Cow::Borrowed),
-        source_network_id: source_network_id.map(Cow::Borrowed),
+/// Where a body stood in an object or a file, as its message id says.
+fn place(config: &Config, item: &Item) -> Option<Place> {
+    let (source, _) = config.filed(&item.source)?;
+    if !matches!(source.kind, SourceKind::S3 { .. } | SourceKind::File { .. }) {
+        return None;
+    }
+    let (name, number) = item.message_id.as_deref()?.rsplit_once(':')?;
+    Some(Place {
+        whole: Arc::new(Whole::new(Door::Pull, name.to_owned(), None)),
+        number: number.parse().ok()?,
+    })
+}
+
+/// The format of its source; where there is no such source any more, that of the first feed.
+fn format(config: &Config, item: &Item) -> Format {
+    let source = config.filed(&item.source);
+    source.map_or(Format::Hasoffers { network_id: None }, |(_, format)| {
+        format.clone()
+    })
+}
+
+/// Reads the payload of an event, with what its row has kept of its body, into `batch`.
+fn read_event(
+    config: &Config,
+    item: &Item,
+    payload: &[u8],
+    batch: &mut Batch,
+    origin: Origin,
+) -> Result<(), Refusal> {
+    let kept = Kept {
+        network_id: item.network_id.as_deref(),
+        event_id: item.event_id.as_deref(),
         dispatch_timestamp: item.dispatch_timestamp,
     };
-    let text = std::str::from_utf8(payload)
-        .map_err(|_| Refusal::new(Reason::NotUtf8, "the event is not UTF-8"))?;
-    event::parse(envelope::validate(text)?, &context).map_err(|bad| bad.refusal)
+    format(config, item).read_event(payload, &kept, batch, origin)
 }

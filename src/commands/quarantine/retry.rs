@@ -8,12 +8,13 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Failure, choose, expect_choice, open, open_body, parse_event};
+use super::{Failure, choose, expect_choice, open, open_body, read_event};
 use crate::backoff::Backoff;
 use crate::cli::quarantine::Selection;
-use crate::commands::printed;
+use crate::commands::{pretty, printed};
 use crate::config::Config;
 use crate::formats::{Reason, Refusal, Scope};
 use crate::store::batch::{Batch, Origin};
@@ -34,8 +35,9 @@ const ATTEMPTS: u32 = 8;
 pub async fn run(args: Selection) -> Result<(), Failure> {
     expect_choice(&args, "retry")?;
     let (config, mut quarantine) = open(&args.common).await?;
+    let is_json = args.json;
     let ids = choose(&mut quarantine, args).await?;
-    if ids.is_empty() {
+    if ids.is_empty() && !is_json {
         return Ok(());
     }
     let store = Store::new(Settings::new(&config.database)?);
@@ -46,7 +48,12 @@ pub async fn run(args: Selection) -> Result<(), Failure> {
         report: Report::default(),
     };
     let outcome = retry.all(&ids).await;
-    printed(write!(io::stdout(), "{}", retry.report))?;
+    let report = if is_json {
+        pretty(&retry.report.json())?
+    } else {
+        retry.report.to_string()
+    };
+    printed(io::stdout().write_all(report.as_bytes()))?;
     retry.store.close().await;
     retry.quarantine.close().await;
     Ok(outcome.map_err(anyhow::Error::new)?)
@@ -67,6 +74,26 @@ struct Report {
     tally: Tally,
     /// Events of bodies that are for quarantine themselves.
     rejected: u64,
+    /// Items whose bytes are gone.
+    blanked: u64,
+}
+
+impl Report {
+    fn json(&self) -> Value {
+        let still_bad = self.still_bad.iter();
+        let still_bad: Map<String, Value> = still_bad
+            .map(|(reason, count)| (reason.to_string(), json!(count)))
+            .collect();
+        json!({
+            "resolved": self.resolved,
+            "still_bad": still_bad,
+            "stored": self.tally.stored,
+            "adjustments": self.tally.adjustments,
+            "duplicates": self.tally.duplicates,
+            "variants": self.tally.variants,
+            "quarantined": self.rejected,
+        })
+    }
 }
 
 impl fmt::Display for Report {
@@ -77,6 +104,13 @@ impl fmt::Display for Report {
         let reasons: Vec<_> = reasons.map(|(r, count)| format!("{r} {count}")).collect();
         if !reasons.is_empty() {
             writeln!(f, "  reasons: {}", reasons.join(", "))?;
+        }
+        if self.blanked > 0 {
+            writeln!(
+                f,
+                "  left out: {}, whose payload retention blanked",
+                self.blanked
+            )?;
         }
         let tally = &self.tally;
         writeln!(
@@ -90,10 +124,14 @@ impl fmt::Display for Report {
 impl Retry {
     async fn all(&mut self, ids: &[Uuid]) -> Result<(), Fault> {
         for ids in ids.chunks(TOGETHER) {
-            let (bodies, events): (Vec<_>, Vec<_>) = self
+            let (blanked, items): (Vec<_>, Vec<_>) = self
                 .quarantine
                 .load(ids)
                 .await?
+                .into_iter()
+                .partition(|(item, _)| item.is_blanked());
+            self.report.blanked += blanked.len() as u64;
+            let (bodies, events): (Vec<_>, Vec<_>) = items
                 .into_iter()
                 .partition(|(item, _)| item.scope == Scope::Body.as_str());
             for (item, payload) in &bodies {
@@ -113,15 +151,14 @@ impl Retry {
                 delivery: at,
                 event: 0,
             };
-            match parse_event(&self.config, item, payload) {
-                Ok(event) => batch.push(&event, origin),
-                Err(refusal) => drop(bad.insert(at, refusal)),
+            if let Err(refusal) = read_event(&self.config, item, payload, &mut batch, origin) {
+                bad.insert(at, refusal);
             }
         }
         // Without rejects no source is written.
         let written = self.write("", &batch).await?;
         for refused in &written.refused {
-            let at = batch.facts()[refused.fact].origin.delivery;
+            let at = batch.origin(refused.item).delivery;
             bad.insert(at, refused.refusal());
         }
         let mut good = Vec::with_capacity(items.len());

@@ -7,11 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::list::age;
-use super::{Failure, named, open, open_body, parse_event, unknown_id};
+use super::{Failure, named, open, open_body, read_event, unknown_id};
 use crate::cli::quarantine::Show;
 use crate::commands::printed;
 use crate::config::Config;
 use crate::formats::{Refusal, Scope};
+use crate::store::batch::{Batch, Origin};
 use crate::store::quarantine::Item;
 
 pub async fn run(args: Show) -> Result<(), Failure> {
@@ -40,18 +41,29 @@ pub async fn run(args: Show) -> Result<(), Failure> {
 /// What the payload comes to with this version and configuration: whether `retry` is worth it.
 fn hint(config: &Config, item: &Item, payload: &[u8]) -> String {
     let refused = |refusal: Refusal| format!("refused: {} ({})", refusal.detail, refusal.reason);
+    if item.is_blanked() {
+        return "gone: it was done with, and retention blanked it".to_owned();
+    }
+    let mut batch = Batch::new(1_000, usize::MAX);
     if item.scope == Scope::Event.as_str() {
-        return match parse_event(config, item, payload) {
-            Ok(event) => format!("understood: {} {}", event.action.as_str(), event.event_id),
+        let origin = Origin {
+            delivery: 0,
+            event: 0,
+        };
+        return match read_event(config, item, payload, &mut batch, origin) {
+            Ok(()) => format!("understood: {}", batch.names().join(", ")),
             Err(refusal) => refused(refusal),
         };
     }
     match open_body(config, item, payload) {
         Ok(mut body) => {
-            while body.next_event().is_some() {}
+            while !body.read_into(&mut batch, 0, "") {
+                batch.clear();
+            }
             format!(
                 "understood: {} events, {} of them for quarantine",
-                body.events, body.bad_events
+                body.events(),
+                body.bad_events()
             )
         }
         Err(refusal) => refused(refusal),

@@ -1,12 +1,12 @@
-//! The envelope: control fields and the raw slices of its events.
+//! The envelope: control fields and the raw slices of its events. A record of Kinesis has none: it is one event.
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::event::Context;
-use super::members::parse_id;
+use crate::formats::body::validate;
+use crate::formats::id::parse_id;
 use crate::formats::{Reason, Refusal};
+use crate::json::valid::checked_members;
 use crate::json::{self, Scalar};
 
 /// The events of one envelope, to be cut out one after the other.
@@ -29,11 +29,17 @@ pub enum Data<'a> {
     Packed(String),
 }
 
-/// Reads an envelope. The text is validated here, once and as a whole.
+/// Reads an envelope, or a bare event: an object with an `event_id` and no `data`. The text is validated here, once and as a whole.
 ///
 /// # Errors
 /// What makes the whole body useless: no JSON, no object, a class that is not ours, no events where they should be.
 pub fn parse(text: &str) -> Result<Envelope<'_>, Refusal> {
+    let mut members = checked_members(text);
+    let envelope = read(text.trim_ascii(), &mut members);
+    if members.is_valid {
+        return envelope;
+    }
+    // No JSON, or a refusal came before the end.
     let raw = validate(text)?;
     if !raw.starts_with('{') {
         return Err(Refusal::new(
@@ -41,9 +47,18 @@ pub fn parse(text: &str) -> Result<Envelope<'_>, Refusal> {
             "the body is JSON, but not an object",
         ));
     }
+    read(raw, &mut json::members(raw))
+}
+
+fn read<'a>(
+    raw: &'a str,
+    members: &mut impl Iterator<Item = (Cow<'a, str>, &'a str)>,
+) -> Result<Envelope<'a>, Refusal> {
     let (mut network_id, mut dispatch_timestamp, mut data_raw) = (None, None, None);
-    for (key, raw) in json::members(raw) {
+    let mut is_event = false;
+    for (key, raw) in members {
         match key.as_ref() {
+            "event_id" => is_event = true,
             "network_id" => network_id = Some(raw),
             "dispatch_timestamp" => dispatch_timestamp = Some(raw),
             "data" => data_raw = Some(raw),
@@ -52,7 +67,13 @@ pub fn parse(text: &str) -> Result<Envelope<'_>, Refusal> {
             _ => {}
         }
     }
-    let network_id = parse_id(network_id)
+    if is_event && data_raw.is_none() {
+        return Ok(Envelope {
+            context: Context::default(),
+            data: Data::One(raw),
+        });
+    }
+    let network_id = parse_id(network_id.map(json::scalar))
         .map_err(|rule| Refusal::new(Reason::NetworkId, format!("network_id {rule}")))?;
     let context = Context {
         network_id,
@@ -64,25 +85,6 @@ pub fn parse(text: &str) -> Result<Envelope<'_>, Refusal> {
         context,
         data: data(data_raw)?,
     })
-}
-
-/// The JSON value that `text` is, without the white space around it.
-///
-/// # Errors
-/// [`Reason::NotJson`].
-pub fn validate(text: &str) -> Result<&str, Refusal> {
-    serde_json::from_str::<&RawValue>(text)
-        .map(RawValue::get)
-        .map_err(|error| {
-            Refusal::new(
-                Reason::NotJson,
-                format!(
-                    "not JSON at line {}, column {}",
-                    error.line(),
-                    error.column()
-                ),
-            )
-        })
 }
 
 /// A future class must not be guessed at; one that is not given is ours.
@@ -190,6 +192,19 @@ mod tests {
             assert_eq!(reason(&events(bad)), Reason::DataShape, "{bad}");
         }
         assert_eq!(reason(r#"{"network_id":"n"}"#), Reason::DataShape);
+    }
+
+    #[test]
+    fn an_event_may_come_without_an_envelope() {
+        let event = r#"{"network_id":{},"event_id":1,"dispatch_timestamp":5}"#;
+        let spaced = format!(" {event}\n");
+        let bare = parse(&spaced).unwrap();
+        assert_eq!(bare.data, Data::One(event));
+        assert_eq!(bare.context, Context::default(), "all is the event's own");
+        let both = r#"{"event_id":1,"data":[]}"#;
+        assert_eq!(parse(both).unwrap().data, Data::Empty, "an envelope");
+        assert_eq!(reason(r#"{"event_id":1"#), Reason::NotJson);
+        assert_eq!(reason(r#"{"event_ids":1}"#), Reason::DataShape);
     }
 
     #[test]

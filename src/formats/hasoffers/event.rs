@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::fields::{Class, FIELDS, Field};
-use super::members::{Members, parse_id};
-use super::value::{self, Day, Value};
+use super::members::{EVENT_ID, Members, TUNE_EVENT_ID};
+use crate::formats::value::{self, Day, Type, Value};
 use crate::formats::{Reason, Refusal};
-use crate::json::{self, Excess, MEMBERS_MAX, Scalar};
+use crate::json::{self, Excess, MEMBERS_MAX, Raw, Scalar};
 
 /// Levels of arrays and objects that an event may have, itself included.
 const DEPTH_MAX: usize = 32;
@@ -92,62 +92,139 @@ pub struct BadEvent {
 /// Understands one event from its raw slice.
 ///
 /// # Errors
-/// What must be right and is not: identity, action, order, amounts, nesting. Any other value that does not fit goes to
-/// `extra` instead.
+/// See [`Reader::read`].
 pub fn parse<'a>(raw: &'a str, context: &Context<'a>) -> Result<Event<'a>, Box<BadEvent>> {
-    let mut bad = BadEvent {
-        refusal: Refusal::new(Reason::NotAnObject, "the event is not a JSON object"),
-        network_id: None,
-        event_id: None,
-    };
-    let known = |own: Option<Cow<'a, str>>| {
-        let network_id = context.network_id.clone().or(own);
-        network_id
-            .or(context.source_network_id.clone())
-            .map(Cow::into_owned)
-    };
-    if !raw.starts_with('{') {
-        bad.network_id = known(None);
-        return Err(Box::new(bad));
+    Reader::new().read(raw, 0, context).1
+}
+
+/// Understands the events of one text, one after the other: what it needs of memory it asks for once.
+pub(super) struct Reader<'a> {
+    members: Members<'a>,
+    values: Vec<Value<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new() -> Reader<'a> {
+        Reader {
+            members: Members::new(),
+            values: Vec::new(),
+        }
     }
-    let members = Members::of(raw);
-    let event_id = members.id(members.event_id, Reason::EventId, "event_id");
-    bad.event_id = event_id
-        .as_ref()
-        .ok()
-        .and_then(|id| id.as_deref().map(str::to_owned));
-    let own = members.network_id;
-    understand(members, event_id, context).map_err(|refusal| {
-        bad.refusal = refusal;
-        bad.network_id = known(parse_id(own).ok().flatten());
-        Box::new(bad)
+
+    /// Understands the event that begins at the byte `at` of `text`; its raw slice comes first.
+    ///
+    /// # Errors
+    /// What must be right and is not: identity, action, order, amounts, nesting. Any other value that does not fit goes to
+    /// `extra` instead.
+    pub fn read(
+        &mut self,
+        text: &'a str,
+        at: usize,
+        context: &Context<'a>,
+    ) -> (&'a str, Result<Event<'a>, Box<BadEvent>>) {
+        if text.as_bytes().get(at) != Some(&b'{') {
+            let raw = json::elements_from(text, at).next().unwrap_or_default();
+            let refusal = Refusal::new(Reason::NotAnObject, "the event is not a JSON object");
+            return (raw, Err(bad(refusal, None, None, context)));
+        }
+        let end = self.members.read(text, at);
+        let raw = text.get(at..end).unwrap_or_default();
+        let event = self.understand(context).map_err(|refusal| {
+            let event_id = self.members.id(EVENT_ID, Reason::EventId).ok().flatten();
+            bad(refusal, self.members.own_network_id(), event_id, context)
+        });
+        (raw, event)
+    }
+
+    /// Takes the memory of an event for the next one.
+    pub fn reuse(&mut self, event: Event<'a>) {
+        self.values = event.values;
+    }
+
+    fn understand(&mut self, context: &Context<'a>) -> Result<Event<'a>, Refusal> {
+        let members = &mut self.members;
+        let event_id = members
+            .id(EVENT_ID, Reason::EventId)?
+            .ok_or_else(|| Refusal::new(Reason::EventId, "event_id is missing or blank"))?;
+        let network_id = members.network_id(context)?;
+        let action = members.action()?;
+        let kind = members.kind()?;
+        let tune_event_id = members.id(TUNE_EVENT_ID, Reason::TuneEventId)?;
+        let mut extra = std::mem::take(&mut members.unknown);
+        if extra.len() > MEMBERS_MAX {
+            return Err(too_much(Excess::Members));
+        }
+        let mut values = std::mem::take(&mut self.values);
+        let (misfits, repaired) = convert(members.known(), &mut values, &mut extra)?;
+        let event_day = event_day(members.known(), &values);
+        let (extra, repaired_extra) = canonical_extra(&extra).map_err(too_much)?;
+        if extra
+            .as_ref()
+            .is_some_and(|extra| extra.len() > EXTRA_LENGTH_MAX)
+        {
+            return Err(Refusal::new(
+                Reason::TooLarge,
+                format!("its fields without a column take more than {EXTRA_LENGTH_MAX} bytes"),
+            ));
+        }
+        Ok(Event {
+            network_id,
+            event_id,
+            tune_event_id,
+            action,
+            kind,
+            dispatch_timestamp: context.dispatch_timestamp,
+            event_day,
+            values,
+            extra,
+            misfits,
+            repaired: repaired + repaired_extra,
+        })
+    }
+}
+
+fn bad(
+    refusal: Refusal,
+    own_network_id: Option<Cow<'_, str>>,
+    event_id: Option<Cow<'_, str>>,
+    context: &Context<'_>,
+) -> Box<BadEvent> {
+    let network_id = context.network_id.as_deref().or(own_network_id.as_deref());
+    Box::new(BadEvent {
+        refusal,
+        network_id: network_id
+            .or(context.source_network_id.as_deref())
+            .map(str::to_owned),
+        event_id: event_id.map(Cow::into_owned),
     })
 }
 
-fn understand<'a>(
-    members: Members<'a>,
-    event_id: Result<Option<Cow<'a, str>>, Refusal>,
-    context: &Context<'a>,
-) -> Result<Event<'a>, Refusal> {
-    let event_id =
-        event_id?.ok_or_else(|| Refusal::new(Reason::EventId, "event_id is missing or blank"))?;
-    let network_id = members.network_id(context)?;
-    let action = members.action()?;
-    let kind = members.kind()?;
-    let tune_event_id = members.id(members.tune_event_id, Reason::TuneEventId, "tune_event_id")?;
-    let mut extra = members.unknown;
-    if extra.len() > MEMBERS_MAX {
-        return Err(too_much(Excess::Members));
-    }
+/// Fills `values` with the typed values of the known fields, and adds those that do not fit to `extra`. How many did not fit,
+/// and how many texts were repaired.
+fn convert<'a>(
+    known: &[Option<Raw<'a>>],
+    values: &mut Vec<Value<'a>>,
+    extra: &mut BTreeMap<Cow<'a, str>, &'a str>,
+) -> Result<(u32, u32), Refusal> {
     let mut misfits = 0;
     let mut repaired = 0;
-    let mut values = Vec::with_capacity(FIELDS.len());
-    for (field, raw) in FIELDS.iter().zip(&members.known) {
+    values.clear();
+    for (field, raw) in FIELDS.iter().zip(known) {
         let Some(raw) = raw else {
             values.push(Value::Null);
             continue;
         };
-        let scalar = json::scalar(raw);
+        let scalar = match raw.plain_text() {
+            Some("") => {
+                values.push(Value::Null);
+                continue;
+            }
+            Some(text) if matches!(field.kind, Type::Text | Type::Key) => {
+                values.push(Value::Text(Cow::Borrowed(text)));
+                continue;
+            }
+            _ => raw.scalar(),
+        };
         repaired += u32::from(matches!(&scalar, Scalar::Text(text) if text.repaired));
         values.push(match value::convert(scalar, field.kind) {
             Some(value) => value,
@@ -161,7 +238,7 @@ fn understand<'a>(
             None if field.name == "adjustment_sequence_id" => return Err(bad_sequence()),
             None => {
                 misfits += 1;
-                extra.insert(Cow::Borrowed(field.name), raw);
+                extra.insert(Cow::Borrowed(field.name), raw.text);
                 Value::Null
             }
         });
@@ -169,30 +246,7 @@ fn understand<'a>(
     if matches!(values[SEQUENCE], Value::Int(sequence) if sequence < 0) {
         return Err(bad_sequence());
     }
-    let event_day = event_day(&members.known, &values);
-    let (extra, repaired_extra) = canonical_extra(&extra).map_err(too_much)?;
-    if extra
-        .as_ref()
-        .is_some_and(|extra| extra.len() > EXTRA_LENGTH_MAX)
-    {
-        return Err(Refusal::new(
-            Reason::TooLarge,
-            format!("its fields without a column take more than {EXTRA_LENGTH_MAX} bytes"),
-        ));
-    }
-    Ok(Event {
-        network_id,
-        event_id,
-        tune_event_id,
-        action,
-        kind,
-        dispatch_timestamp: context.dispatch_timestamp,
-        event_day,
-        values,
-        extra,
-        misfits,
-        repaired: repaired + repaired_extra,
-    })
+    Ok((misfits, repaired))
 }
 
 fn too_much(excess: Excess) -> Refusal {
@@ -239,12 +293,12 @@ const DATE: usize = position("date");
 const DATETIME: usize = position("datetime");
 
 /// The day of the event, from the event alone: a clock would make it depend on when it came.
-fn event_day(known: &[Option<&str>; FIELDS.len()], values: &[Value<'_>]) -> Day {
+fn event_day(known: &[Option<Raw<'_>>], values: &[Value<'_>]) -> Day {
     if let Value::Date(day) = values[DATE] {
         return day;
     }
     // The day of a datetime counts even where its time of day does not fit.
-    if let Some(Scalar::Text(text)) = known[DATETIME].map(json::scalar)
+    if let Some(Scalar::Text(text)) = known[DATETIME].map(Raw::scalar)
         && let Some(day) = text.value.trim_ascii().get(..10).and_then(Day::parse)
     {
         return day;

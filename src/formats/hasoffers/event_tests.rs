@@ -3,9 +3,9 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-use super::super::value::Moment;
 use super::*;
 use crate::amount::Amount;
+use crate::formats::value::Moment;
 
 #[path = "members_tests.rs"]
 mod members;

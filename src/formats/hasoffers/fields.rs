@@ -1,21 +1,6 @@
 //! Every known field of a HasOffers event: its name (which is its column), its type and its part in the fold.
 
-/// The type of a field's column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
-    BigInt,
-    Integer,
-    SmallInt,
-    Boolean,
-    Date,
-    /// Without time zone.
-    Timestamp,
-    /// `numeric`: an exact decimal, see [`crate::amount::Amount`].
-    Amount,
-    Text,
-    /// Text that is compared by its bytes.
-    Key,
-}
+use crate::formats::value::Type;
 
 /// What the fold of a record's ledger does with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +20,41 @@ pub struct Field {
     pub name: &'static str,
     pub kind: Type,
     pub class: Class,
+}
+
+/// Text that says nothing of a person. All other text may: an address, a device, a user, a URL, a parameter of a partner.
+const OPEN: [&str; 14] = [
+    "record_id",
+    "tune_event_id",
+    "action",
+    "adjust_action",
+    "event_day",
+    "status",
+    "note",
+    "timezone",
+    "currency",
+    "country_code",
+    "payout_type",
+    "revenue_type",
+    "sku_id",
+    "product_category",
+];
+
+/// Whether a field of this name may hold something about a person. What is no known field may.
+pub fn is_personal(name: &str) -> bool {
+    let is_text = FIELDS
+        .iter()
+        .find(|field| field.name == name)
+        .is_none_or(|field| matches!(field.kind, Type::Text | Type::Key));
+    is_text && !OPEN.contains(&name)
+}
+
+/// The known fields that may hold something about a person.
+pub fn personal() -> impl Iterator<Item = &'static str> {
+    FIELDS
+        .iter()
+        .map(|field| field.name)
+        .filter(|name| is_personal(name))
 }
 
 const fn field(name: &'static str, kind: Type, class: Class) -> Field {

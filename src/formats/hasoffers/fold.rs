@@ -41,33 +41,53 @@ pub struct Overflow;
 /// # Errors
 /// [`Overflow`], which takes more than 10^11 entries.
 pub fn fold(ledger: &[Entry]) -> Result<Patch, Overflow> {
+    let mut patch = Patch::empty();
+    for entry in in_order(ledger) {
+        patch.add(entry)?;
+    }
+    Ok(patch)
+}
+
+/// The entries in the order in which they count.
+pub fn in_order(ledger: &[Entry]) -> Vec<&Entry> {
     let mut entries: Vec<&Entry> = ledger.iter().collect();
     entries.sort_by_key(|entry| entry.order());
-    let mut patch = Patch {
-        adjustment_count: entries.len() as i64,
-        last_adjustment_sequence_id: entries
-            .iter()
-            .filter_map(|e| e.adjustment_sequence_id)
-            .max(),
-        last_adjusted_at: entries
-            .iter()
-            .filter_map(|e| e.adjustment_timestamp)
-            .filter(|seconds| (0..=LAST_SECOND).contains(seconds))
-            .max(),
-        sums: vec![Amount::ZERO; delta_fields().count()],
-        state: vec![None; state_fields().count()],
-    };
-    for entry in entries {
-        for (sum, delta) in patch.sums.iter_mut().zip(&entry.deltas) {
+    entries
+}
+
+impl Patch {
+    /// Of a ledger without entries.
+    pub fn empty() -> Patch {
+        Patch {
+            sums: vec![Amount::ZERO; delta_fields().count()],
+            state: vec![None; state_fields().count()],
+            ..Patch::default()
+        }
+    }
+
+    /// Adds the entry that comes next in order.
+    ///
+    /// # Errors
+    /// As for [`fold`].
+    pub fn add(&mut self, entry: &Entry) -> Result<(), Overflow> {
+        let plausible = |seconds: &i64| (0..=LAST_SECOND).contains(seconds);
+        self.adjustment_count += 1;
+        self.last_adjustment_sequence_id = self
+            .last_adjustment_sequence_id
+            .max(entry.adjustment_sequence_id);
+        self.last_adjusted_at = self
+            .last_adjusted_at
+            .max(entry.adjustment_timestamp.filter(plausible));
+        for (sum, delta) in self.sums.iter_mut().zip(&entry.deltas) {
             *sum = sum.checked_add(*delta).ok_or(Overflow)?;
         }
-        for (state, value) in patch.state.iter_mut().zip(&entry.state) {
+        for (state, value) in self.state.iter_mut().zip(&entry.state) {
             if value.is_some() {
                 state.clone_from(value);
             }
         }
+        Ok(())
     }
-    Ok(patch)
 }
 
 impl Entry {

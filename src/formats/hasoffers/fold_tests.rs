@@ -194,6 +194,8 @@ proptest! {
             ledger.sort_by_key(|(_, place)| *place);
             let ledger: Vec<_> = ledger.into_iter().map(|(entry, _)| entry).collect();
             let patch = fold(&ledger).unwrap();
+            prop_assert_eq!(patch.sums.len(), delta_fields().count());
+            prop_assert_eq!(patch.state.len(), state_fields().count());
             prop_assert_eq!(patch.adjustment_count, history.len() as i64);
             prop_assert_eq!(patch.last_adjustment_sequence_id, history.iter().filter_map(|d| d.sequence).max());
             let in_range = history.iter().filter_map(|d| d.timestamp).filter(|t| *t != i64::MAX);

@@ -8,74 +8,133 @@ use rustc_hash::FxHashMap;
 
 use super::event::{Action, Context, Kind};
 use super::fields::FIELDS;
+use crate::formats::id::parse_id;
 use crate::formats::{Reason, Refusal};
-use crate::json::{self, MEMBERS_MAX, Scalar};
+use crate::json::scan::Key;
+use crate::json::{self, MEMBERS_MAX, Raw, Scalar};
 
-/// Bytes of an id.
-const ID_LENGTH_MAX: usize = 255;
+/// Where the members of the identity stand among those of an event: behind the known fields.
+pub const EVENT_ID: usize = FIELDS.len();
+pub const TUNE_EVENT_ID: usize = FIELDS.len() + 1;
+const NETWORK_ID: usize = FIELDS.len() + 2;
+const ACTION: usize = FIELDS.len() + 3;
+const ADJUST_ACTION: usize = FIELDS.len() + 4;
+const IDENTITY: [&str; 5] = [
+    "event_id",
+    "tune_event_id",
+    "network_id",
+    "action",
+    "adjust_action",
+];
+const NAMES: [&str; FIELDS.len() + IDENTITY.len()] = names();
+
+const fn names() -> [&'static str; FIELDS.len() + IDENTITY.len()] {
+    let mut names = [""; FIELDS.len() + IDENTITY.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = if at < FIELDS.len() {
+            FIELDS[at].name
+        } else {
+            IDENTITY[at - FIELDS.len()]
+        };
+        at += 1;
+    }
+    names
+}
+
+static KEYS: [Key; NAMES.len()] = keys();
+
+const fn keys() -> [Key; NAMES.len()] {
+    let mut keys = [Key::new(""); NAMES.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        keys[at] = Key::new(NAMES[at]);
+        at += 1;
+    }
+    keys
+}
 
 static BY_NAME: LazyLock<FxHashMap<&'static str, usize>> = LazyLock::new(|| {
-    FIELDS
+    NAMES
         .iter()
         .enumerate()
-        .map(|(at, field)| (field.name, at))
+        .map(|(at, name)| (*name, at))
         .collect()
 });
 
-/// The raw members of an event by what they are; of duplicate keys the last one.
+/// What stands before the first member, and a member that is not known: as [`Members::followers`] has it.
+const START: usize = NAMES.len();
+const UNKNOWN: usize = NAMES.len() + 1;
+
+/// The raw members of an event by what they are; of duplicate keys the last one. It can be used for one event after the
+/// other.
 pub struct Members<'a> {
-    pub event_id: Option<&'a str>,
-    pub tune_event_id: Option<&'a str>,
-    pub network_id: Option<&'a str>,
-    pub action: Option<&'a str>,
-    pub adjust_action: Option<&'a str>,
-    pub known: [Option<&'a str>; FIELDS.len()],
+    raw: [Option<Raw<'a>>; NAMES.len()],
     /// At most one more than [`MEMBERS_MAX`]: such an event is refused.
     pub unknown: BTreeMap<Cow<'a, str>, &'a str>,
+    /// Which member came behind each the last time. Events have their members in one order, though not all have the same
+    /// ones, so this foretells nearly every key.
+    followers: [usize; NAMES.len() + 2],
 }
 
 impl<'a> Members<'a> {
-    pub fn of(raw: &'a str) -> Members<'a> {
-        let mut members = Members {
-            event_id: None,
-            tune_event_id: None,
-            network_id: None,
-            action: None,
-            adjust_action: None,
-            known: [None; FIELDS.len()],
+    pub fn new() -> Members<'a> {
+        Members {
+            raw: [None; NAMES.len()],
             unknown: BTreeMap::new(),
-        };
-        for (key, raw) in json::members(raw) {
-            match key.as_ref() {
-                "event_id" => members.event_id = Some(raw),
-                "tune_event_id" => members.tune_event_id = Some(raw),
-                "network_id" => members.network_id = Some(raw),
-                "action" => members.action = Some(raw),
-                "adjust_action" => members.adjust_action = Some(raw),
-                name => match BY_NAME.get(name) {
-                    Some(at) => members.known[*at] = Some(raw),
-                    None if members.unknown.len() <= MEMBERS_MAX => {
-                        members.unknown.insert(key, raw);
-                    }
-                    None => {}
-                },
-            }
+            followers: [0; NAMES.len() + 2],
         }
-        members
+    }
+
+    /// Reads the object that begins at the byte `at` of `text`; where it ends.
+    pub fn read(&mut self, text: &'a str, at: usize) -> usize {
+        self.raw.fill(None);
+        self.unknown.clear();
+        let mut members = json::members_from(text, at);
+        let mut before = START;
+        while members.advance() {
+            let expected = self.followers[before];
+            if members.take_key(&KEYS[expected]) {
+                self.raw[expected] = Some(members.value());
+                before = expected;
+                continue;
+            }
+            let key = members.key();
+            let raw = members.value();
+            let known = BY_NAME.get(key.as_ref()).copied();
+            if let Some(at) = known {
+                self.raw[at] = Some(raw);
+                self.followers[before] = at;
+            } else if self.unknown.len() <= MEMBERS_MAX {
+                self.unknown.insert(key, raw.text);
+            }
+            before = known.unwrap_or(UNKNOWN);
+        }
+        members.end()
+    }
+
+    /// One for each of [`FIELDS`].
+    pub fn known(&self) -> &[Option<Raw<'a>>] {
+        &self.raw[..FIELDS.len()]
+    }
+
+    fn scalar(&self, at: usize) -> Option<Scalar<'a>> {
+        self.raw[at].map(Raw::scalar)
     }
 
     /// An id, `None` where it is blank.
-    pub fn id(
-        &self,
-        raw: Option<&'a str>,
-        reason: Reason,
-        name: &str,
-    ) -> Result<Option<Cow<'a, str>>, Refusal> {
-        parse_id(raw).map_err(|rule| Refusal::new(reason, format!("{name} {rule}")))
+    pub fn id(&self, at: usize, reason: Reason) -> Result<Option<Cow<'a, str>>, Refusal> {
+        let name = NAMES[at];
+        parse_id(self.scalar(at)).map_err(|rule| Refusal::new(reason, format!("{name} {rule}")))
+    }
+
+    /// The event's own network, as far as it is an id.
+    pub fn own_network_id(&self) -> Option<Cow<'a, str>> {
+        parse_id(self.scalar(NETWORK_ID)).ok().flatten()
     }
 
     pub fn network_id(&self, context: &Context<'a>) -> Result<Cow<'a, str>, Refusal> {
-        let own = self.id(self.network_id, Reason::NetworkId, "network_id")?;
+        let own = self.id(NETWORK_ID, Reason::NetworkId)?;
         match (own, &context.network_id) {
             (Some(own), Some(envelope)) if own != *envelope => Err(Refusal::new(
                 Reason::NetworkMismatch,
@@ -93,7 +152,7 @@ impl<'a> Members<'a> {
     }
 
     pub fn action(&self) -> Result<Action, Refusal> {
-        match self.action.map(json::scalar) {
+        match self.scalar(ACTION) {
             Some(Scalar::Text(text)) if text.value == "impression" => Ok(Action::Impression),
             Some(Scalar::Text(text)) if text.value == "click" => Ok(Action::Click),
             Some(Scalar::Text(text)) if text.value == "conversion" => Ok(Action::Conversion),
@@ -105,7 +164,7 @@ impl<'a> Members<'a> {
     }
 
     pub fn kind(&self) -> Result<Kind, Refusal> {
-        let word = match self.adjust_action.map(json::scalar) {
+        let word = match self.scalar(ADJUST_ACTION) {
             None | Some(Scalar::Null) => Cow::Borrowed(""),
             Some(Scalar::Text(text)) => Cow::Owned(text.value.trim().to_ascii_lowercase()),
             Some(Scalar::Number(number)) => {
@@ -123,36 +182,4 @@ impl<'a> Members<'a> {
             )),
         }
     }
-}
-
-/// An id as text, `None` where it is blank. Never repaired: that could make two ids equal.
-///
-/// # Errors
-/// The rule that it breaks, to be read after the field's name.
-pub fn parse_id(raw: Option<&str>) -> Result<Option<Cow<'_, str>>, &'static str> {
-    let id = match raw.map(json::scalar) {
-        None | Some(Scalar::Null) => return Ok(None),
-        Some(Scalar::Number(number)) => json::plain_number(number)
-            .filter(|plain| !plain.contains('.'))
-            .ok_or("is a number, but no integer")?,
-        Some(Scalar::Text(text)) if text.repaired => return Err("holds a NUL or a lone surrogate"),
-        Some(Scalar::Text(text)) => match text.value {
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim_ascii()),
-            Cow::Owned(text) => Cow::Owned(text.trim_ascii().to_owned()),
-        },
-        Some(Scalar::Bool(_) | Scalar::Nested) => return Err("is neither text nor an integer"),
-    };
-    if id.is_empty() {
-        return Ok(None);
-    }
-    if id.len() > ID_LENGTH_MAX {
-        return Err("is longer than 255 bytes");
-    }
-    if id
-        .chars()
-        .any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
-    {
-        return Err("holds a control or replacement character");
-    }
-    Ok(Some(id))
 }

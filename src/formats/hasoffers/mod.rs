@@ -1,22 +1,20 @@
 //! HasOffers (TUNE) Firehose: a body is base64 of gzip of one JSON envelope of events.
 //!
-//! [`body`] takes off base64 and gzip, [`envelope`] finds the events, [`event`] understands one of them by the table of
+//! [`envelope`] finds the events, [`event`] understands one of them by the table of
 //! [`fields`], and [`fold`] works out what a ledger of adjustments comes to.
 
-pub mod body;
 pub mod envelope;
 pub mod event;
 pub mod fields;
 pub mod fold;
 mod members;
-pub mod value;
 
 use std::borrow::Cow;
 
-use self::body::Opened;
 use self::envelope::{Data, Envelope};
-use self::event::{BadEvent, Context, Event};
-use super::{Reason, Refusal, Reject, Scope};
+use self::event::{BadEvent, Context, Event, Reader};
+use super::body::{self, Opened};
+use super::{Kept, Reason, Refusal, Reject, Scope};
 use crate::json;
 use crate::store::batch::{Batch, Origin};
 
@@ -28,9 +26,7 @@ pub struct Body {
     next: usize,
     end: usize,
     shape: Shape,
-    network_id: Option<String>,
-    source_network_id: Option<String>,
-    dispatch_timestamp: Option<i64>,
+    given: Given,
     pub trailing_bytes: usize,
     /// Events taken so far.
     pub events: usize,
@@ -38,10 +34,28 @@ pub struct Body {
     pub bad_events: usize,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
     Array,
     One,
+}
+
+/// What the events of a body inherit.
+#[derive(Debug)]
+struct Given {
+    network_id: Option<String>,
+    source_network_id: Option<String>,
+    dispatch_timestamp: Option<i64>,
+}
+
+impl Given {
+    fn context(&self) -> Context<'_> {
+        Context {
+            network_id: self.network_id.as_deref().map(Cow::Borrowed),
+            source_network_id: self.source_network_id.as_deref().map(Cow::Borrowed),
+            dispatch_timestamp: self.dispatch_timestamp,
+        }
+    }
 }
 
 impl Body {
@@ -63,7 +77,7 @@ impl Body {
         let envelope_network_id = context.network_id.map(Cow::into_owned);
         let (text, (next, end, shape)) = match data {
             Data::Packed(inner) => {
-                let place = match envelope::data(envelope::validate(&inner)?)? {
+                let place = match envelope::data(body::validate(&inner)?)? {
                     Data::Packed(_) => {
                         return Err(Refusal::new(Reason::DataShape, "data is text within text"));
                     }
@@ -81,9 +95,11 @@ impl Body {
             next,
             end,
             shape,
-            network_id: envelope_network_id,
-            source_network_id: network_id.map(str::to_owned),
-            dispatch_timestamp,
+            given: Given {
+                network_id: envelope_network_id,
+                source_network_id: network_id.map(str::to_owned),
+                dispatch_timestamp,
+            },
             trailing_bytes: opened.trailing_bytes,
             events: 0,
             bad_events: 0,
@@ -102,26 +118,9 @@ impl Body {
 
     /// The next event with its raw slice; `None` after the last one.
     pub fn next_event(&mut self) -> Option<(&str, Result<Event<'_>, Box<BadEvent>>)> {
-        let data = &self.text[..self.end];
-        let raw = match self.shape {
-            Shape::Array => {
-                let mut elements = json::elements_from(data, self.next);
-                let raw = elements.next()?;
-                self.next = elements.at();
-                raw
-            }
-            Shape::One => {
-                let raw = Some(&data[self.next..]).filter(|raw| !raw.is_empty())?;
-                self.next = self.end;
-                raw
-            }
-        };
-        let context = Context {
-            network_id: self.network_id.as_deref().map(Cow::Borrowed),
-            source_network_id: self.source_network_id.as_deref().map(Cow::Borrowed),
-            dispatch_timestamp: self.dispatch_timestamp,
-        };
-        let event = event::parse(raw, &context);
+        let mut events = Events::new(&self.text[..self.end], self.next, self.shape, &self.given);
+        let (raw, event) = events.next()?;
+        self.next = events.next;
         self.events += 1;
         self.bad_events += usize::from(event.is_err());
         Some((raw, event))
@@ -130,27 +129,94 @@ impl Body {
     /// Moves events into `batch` until that is full. True when all are in. `delivery` is the position of the body's
     /// delivery, to be found again in each [`Origin`].
     pub fn read_into(&mut self, batch: &mut Batch, delivery: usize, message_id: &str) -> bool {
-        let dispatch_timestamp = self.dispatch_timestamp;
+        let mut events = Events::new(&self.text[..self.end], self.next, self.shape, &self.given);
+        let mut is_done = false;
         while !batch.is_full() {
             let origin = Origin {
                 delivery,
                 event: self.events,
             };
-            match self.next_event() {
-                None => return true,
-                Some((_, Ok(event))) => batch.push(&event, origin),
-                Some((raw, Err(bad))) => batch.reject(Reject {
-                    scope: Scope::Event,
-                    refusal: bad.refusal,
-                    payload: raw.as_bytes().to_vec(),
-                    message_id: message_id.to_owned(),
-                    network_id: bad.network_id,
-                    event_id: bad.event_id,
-                    dispatch_timestamp,
-                }),
+            let Some((raw, event)) = events.next() else {
+                is_done = true;
+                break;
+            };
+            self.events += 1;
+            match event {
+                Ok(event) => {
+                    batch.push(&event, origin);
+                    events.reader.reuse(event);
+                }
+                Err(bad) => {
+                    self.bad_events += 1;
+                    batch.reject(Reject {
+                        source: None,
+                        scope: Scope::Event,
+                        refusal: bad.refusal,
+                        payload: raw.as_bytes().to_vec(),
+                        message_id: message_id.to_owned(),
+                        network_id: bad.network_id,
+                        event_id: bad.event_id,
+                        dispatch_timestamp: self.given.dispatch_timestamp,
+                    });
+                }
             }
         }
-        false
+        self.next = events.next;
+        is_done
+    }
+}
+
+/// Reads one event whose bytes were kept, into `batch`. `source_network_id` is for events that name none.
+///
+/// # Errors
+/// What keeps it from being stored.
+pub fn read_event(
+    raw: &[u8],
+    source_network_id: Option<&str>,
+    kept: &Kept<'_>,
+    batch: &mut Batch,
+    origin: Origin,
+) -> Result<(), Refusal> {
+    let context = Context {
+        network_id: kept.network_id.map(Cow::Borrowed),
+        source_network_id: source_network_id.map(Cow::Borrowed),
+        dispatch_timestamp: kept.dispatch_timestamp,
+    };
+    let text = std::str::from_utf8(raw)
+        .map_err(|_| Refusal::new(Reason::NotUtf8, "the event is not UTF-8"))?;
+    let event = event::parse(body::validate(text)?, &context).map_err(|bad| bad.refusal)?;
+    batch.push(&event, origin);
+    Ok(())
+}
+
+/// The events that are still to be taken.
+struct Events<'a> {
+    data: &'a str,
+    next: usize,
+    shape: Shape,
+    context: Context<'a>,
+    reader: Reader<'a>,
+}
+
+impl<'a> Events<'a> {
+    fn new(data: &'a str, next: usize, shape: Shape, given: &'a Given) -> Events<'a> {
+        Events {
+            data,
+            next,
+            shape,
+            context: given.context(),
+            reader: Reader::new(),
+        }
+    }
+
+    fn next(&mut self) -> Option<(&'a str, Result<Event<'a>, Box<BadEvent>>)> {
+        let start = match self.shape {
+            Shape::Array => json::elements_from(self.data, self.next).start()?,
+            Shape::One => Some(self.next).filter(|start| *start < self.data.len())?,
+        };
+        let (raw, event) = self.reader.read(self.data, start, &self.context);
+        self.next = start + raw.len();
+        Some((raw, event))
     }
 }
 
@@ -167,7 +233,7 @@ impl Body {
 
     /// What the envelope says of all its events.
     pub fn dispatch_timestamp(&self) -> Option<i64> {
-        self.dispatch_timestamp
+        self.given.dispatch_timestamp
     }
 }
 

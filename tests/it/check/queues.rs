@@ -125,7 +125,9 @@ async fn strict_service(refuses: &'static str, ahead: i64) -> String {
             return (StatusCode::FORBIDDEN, headers, body);
         }
         let body = match operation.as_str() {
-            "GetQueueAttributes" => r#"{"Attributes":{"KmsMasterKeyId":"k","FifoQueue":"true"}}"#,
+            "GetQueueAttributes" => {
+                r#"{"Attributes":{"KmsMasterKeyId":"k","FifoQueue":"true","ApproximateNumberOfMessagesNotVisible":"90000"}}"#
+            }
             _ => {
                 r#"{"Successful":[],"Failed":[{"Id":"0","SenderFault":true,"Code":"ReceiptHandleIsInvalid"}]}"#
             }
@@ -150,6 +152,8 @@ async fn rights_that_are_missing() {
     findings.expect("source.feed", "right to change visibility", "ok", "granted");
     findings.expect("source.feed", "encryption", "ok", "kms:Decrypt");
     findings.expect("source.feed", "kind", "warn", "first-in-first-out");
+    let full = "90000 are in flight, ? are delayed: at 120000 SQS gives no more";
+    findings.expect("source.feed", "queue", "warn", full);
     let refuses = "GetQueueAttributes ChangeMessageVisibilityBatch";
     let findings = check(database, &strict_service(refuses, 0).await, &[]);
     findings.expect("source.feed", "queue", "fail", "not allowed");

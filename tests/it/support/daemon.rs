@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,16 @@ use tokio::net::TcpStream;
 
 use super::{Queue, free_port, wait_until};
 
+/// The secret half of the dummy credentials: no word that a log would have by itself.
+pub const AWS_SECRET: &str = "aws-geheim";
+
 /// The program with this configuration file and no environment but dummy credentials.
 pub fn hydrant(args: &[&str], config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hydrant"));
     command
         .env_clear()
         .env("AWS_ACCESS_KEY_ID", "id")
-        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .args(args)
         .arg("--config")
@@ -55,11 +58,50 @@ impl Daemon {
     /// those that the tests have in common.
     pub fn spawn(database: &str, queues: &[&Queue], settings: &str, args: &[&str]) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        Daemon::spawn_in(folder, database, queues, settings, args, &[], log.into())
+    }
+
+    /// Starts it with these variables, as a supervisor sets them.
+    pub fn spawn_under(
+        database: &str,
+        queues: &[&Queue],
+        settings: &str,
+        variables: &[(&str, String)],
+    ) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        Daemon::spawn_in(
+            folder,
+            database,
+            queues,
+            settings,
+            &[],
+            variables,
+            log.into(),
+        )
+    }
+
+    /// Starts it with a log that goes where `log` says.
+    pub fn spawn_logging(database: &str, queues: &[&Queue], settings: &str, log: Stdio) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
+        Daemon::spawn_in(folder, database, queues, settings, &[], &[], log)
+    }
+
+    fn spawn_in(
+        folder: TempDir,
+        database: &str,
+        queues: &[&Queue],
+        settings: &str,
+        args: &[&str],
+        variables: &[(&str, String)],
+        log: Stdio,
+    ) -> Daemon {
         let port = free_port();
         let config = folder.path().join("hydrant.toml");
         fs::write(&config, configuration(database, port, queues, settings)).unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
         let child = hydrant(&[&["run"], args].concat(), &config)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -69,6 +111,16 @@ impl Daemon {
             port,
             folder,
         }
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("hydrant.toml")
+    }
+
+    /// Of its admin server.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub async fn until_ready(&self, seconds: u64) {
@@ -110,8 +162,9 @@ impl Daemon {
         Some((status, body.to_owned()))
     }
 
+    /// Everything that it has logged, where that goes to a file.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// The most memory that it held so far, in bytes.

@@ -15,6 +15,7 @@ pub struct Queue {
     pub url: String,
     pub endpoint: String,
     dead_letter_url: String,
+    policy: String,
     client: Client,
     _stand_in: StandIn,
 }
@@ -37,6 +38,10 @@ impl Counts {
 
 impl Queue {
     pub async fn start() -> Queue {
+        Queue::start_with(MAX_RECEIVE_COUNT).await
+    }
+
+    pub async fn start_with(max_receive_count: u32) -> Queue {
         let stand_in = StandIn::start().await.unwrap();
         let client = client(&stand_in.endpoint);
         let dead_letter_url = create(&client, "dead", None).await;
@@ -45,14 +50,26 @@ impl Queue {
         let arn =
             attributes.await.unwrap().attributes.unwrap()[&QueueAttributeName::QueueArn].clone();
         let policy =
-            format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{MAX_RECEIVE_COUNT}}}"#);
+            format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{max_receive_count}}}"#);
         Queue {
-            url: create(&client, "feed", Some(policy)).await,
+            url: create(&client, "feed", Some(&policy)).await,
             endpoint: stand_in.endpoint.clone(),
             dead_letter_url,
+            policy,
             client,
             _stand_in: stand_in,
         }
+    }
+
+    /// Deletes the queue with its messages, not the one for dead letters.
+    pub async fn delete(&self) {
+        let request = self.client.delete_queue().queue_url(&self.url);
+        request.send().await.unwrap();
+    }
+
+    /// Makes the deleted queue again, as it was and empty.
+    pub async fn create_again(&self) {
+        create(&self.client, "feed", Some(&self.policy)).await;
     }
 
     /// Sends messages, in order; their ids.
@@ -109,7 +126,7 @@ impl Queue {
     }
 }
 
-async fn create(client: &Client, name: &str, redrive_policy: Option<String>) -> String {
+async fn create(client: &Client, name: &str, redrive_policy: Option<&str>) -> String {
     let mut request = client.create_queue().queue_name(name);
     if let Some(policy) = redrive_policy {
         request = request.attributes(QueueAttributeName::RedrivePolicy, policy);

@@ -1,0 +1,9 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/it/fuzzed/properties.rs"]
+#[allow(dead_code)]
+mod properties;
+
+fuzz_target!(|bytes: &[u8]| properties::decoder(bytes));

@@ -1,0 +1,162 @@
+//! Files: those of a folder that is watched, or those that somebody named.
+
+use std::fs::{self, File, Metadata};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use tokio::task::block_in_place;
+use twox_hash::XxHash3_128;
+
+use super::object::{Bytes, Listed, Object, ObjectError, Position, Version};
+
+/// Bytes by which a file is known again.
+const BEGINNING_BYTES: u64 = 1024;
+
+/// Files by what they are called in `positions`.
+#[derive(Clone, Debug)]
+pub enum Files {
+    /// All files of a folder and its folders, called by their paths within it.
+    Folder(PathBuf),
+    /// These, called by their paths from the root on.
+    Named(Vec<PathBuf>),
+}
+
+impl Files {
+    /// Everything that is there, sorted by name.
+    ///
+    /// # Errors
+    /// A folder or a file that was named cannot be looked at.
+    pub fn list(&self) -> Result<Vec<Listed>, ObjectError> {
+        block_in_place(|| {
+            let mut found = Vec::new();
+            match self {
+                Files::Folder(folder) => {
+                    let mut paths = Vec::new();
+                    walk(folder, &mut paths)?;
+                    for (path, metadata) in paths {
+                        let name = path.strip_prefix(folder).unwrap_or(&path);
+                        found.push(listed(name, &metadata));
+                    }
+                }
+                Files::Named(paths) => {
+                    // There is nothing to be read of what is gone since.
+                    let there = |path: &PathBuf| Some(listed(path, &fs::metadata(path).ok()?));
+                    found.extend(paths.iter().filter_map(there));
+                }
+            }
+            found.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(found)
+        })
+    }
+
+    /// Opens a file, behind the position where that is one of this file.
+    ///
+    /// # Errors
+    /// It is gone or cannot be read.
+    pub async fn open(
+        &self,
+        listed: &Listed,
+        position: Option<&Position>,
+        max_bytes: usize,
+    ) -> Result<Object, ObjectError> {
+        let path = match self {
+            Files::Folder(folder) => folder.join(&listed.name),
+            Files::Named(_) => PathBuf::from(&listed.name),
+        };
+        let opened = block_in_place(|| open(&path, &listed.version, position));
+        let (file, position, beginning) = opened.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => ObjectError::Changed(listed.name.clone()),
+            _ => failed("read", &path, error),
+        })?;
+        Object::open(
+            listed,
+            Bytes::File(file),
+            position,
+            Some(beginning),
+            max_bytes,
+        )
+        .await
+    }
+}
+
+fn failed(doing: &str, path: &Path, error: std::io::Error) -> ObjectError {
+    ObjectError::File(format!("cannot {doing} {}", path.display()), error)
+}
+
+/// The files below a folder. What is hidden or not complete yet is left; links to folders are not followed.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn walk(folder: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> Result<(), ObjectError> {
+    let entries = fs::read_dir(folder).map_err(|error| failed("list", folder, error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| failed("list", folder, error))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || name.ends_with(".tmp") {
+            continue;
+        }
+        let path = entry.path();
+        match (entry.file_type(), fs::metadata(&path)) {
+            (Ok(kind), _) if kind.is_dir() => walk(&path, found)?,
+            (_, Ok(metadata)) if metadata.is_file() => found.push((path, metadata)),
+            (_, Err(error)) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed("look at", &path, error));
+            }
+            // Gone since, or neither a file nor a folder.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn listed(name: &Path, metadata: &Metadata) -> Listed {
+    let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Listed {
+        name: name.to_string_lossy().into_owned(),
+        version: Version {
+            size: metadata.len(),
+            modified: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+            etag: None,
+        },
+    }
+}
+
+/// The file, at the position if it is to go on there, and how it begins.
+fn open<'a>(
+    path: &Path,
+    version: &Version,
+    position: Option<&'a Position>,
+) -> std::io::Result<(File, Option<&'a Position>, String)> {
+    let mut file = File::open(path)?;
+    let mut beginning = Vec::new();
+    file.by_ref()
+        .take(BEGINNING_BYTES)
+        .read_to_end(&mut beginning)?;
+    let position = position.filter(|position| {
+        let is_same = position.version == *version;
+        is_same
+            || position.survives_growth() && begins_so(&beginning, position.beginning.as_deref())
+    });
+    let first_byte = position.map_or(0, Position::first_byte);
+    file.seek(SeekFrom::Start(first_byte))?;
+    Ok((file, position, described(&beginning)))
+}
+
+/// Whether a file that begins so is one that began as described.
+fn begins_so(beginning: &[u8], as_described: Option<&str>) -> bool {
+    let length = as_described.and_then(|text| text.split_once(' ')?.0.parse().ok());
+    let same_part = length.and_then(|length: usize| beginning.get(..length));
+    same_part.is_some_and(|part| Some(described(part).as_str()) == as_described)
+}
+
+/// Its length and its hash.
+fn described(beginning: &[u8]) -> String {
+    format!(
+        "{} {:032x}",
+        beginning.len(),
+        XxHash3_128::oneshot(beginning)
+    )
+}
