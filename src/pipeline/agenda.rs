@@ -6,20 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::gauge;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::backlog::Backlog;
+use super::listing::{self, Found, Listing, Listings};
 use super::{Feed, Worker};
 use crate::clock;
 use crate::sources::file::Files;
 use crate::sources::object::{Listed, Object, ObjectError, Position};
 use crate::sources::s3::{Bucket, Page};
 use crate::store::positions::Saved;
-use crate::telemetry;
 
-const NANOS: i64 = 1_000_000_000;
 /// Between two listings where somebody waits for the end.
 const SOON: Duration = Duration::from_secs(1);
 /// Objects whose positions are asked for at a time.
@@ -76,31 +73,14 @@ pub struct Progress {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Todo>,
-    /// Where the listing goes on; None between two.
+    listings: Listings,
+    /// The listing under way; None between two.
     listing: Option<Listing>,
     /// When the last listing ended.
     last: Option<Instant>,
     /// It found nothing that is to be read now or soon.
     is_idle: bool,
     is_over: bool,
-}
-
-/// A listing under way, and what it found so far.
-#[derive(Debug, Default)]
-struct Listing {
-    next: Option<String>,
-    found: Found,
-}
-
-/// Objects by what is to be done with them.
-#[derive(Debug, Default)]
-struct Found {
-    read: usize,
-    waiting: usize,
-    unsettled: usize,
-    left_alone: usize,
-    /// When the oldest that is not read yet was written, in seconds since 1970.
-    oldest: Option<i64>,
 }
 
 impl Agenda {
@@ -147,7 +127,7 @@ impl Agenda {
                 None => {
                     let wait = self.until_due(&state, &feed);
                     if stop.run_until_cancelled(wait).await.is_some() {
-                        state.listing = Some(Listing::default());
+                        state.listing = Some(state.listings.begin());
                     }
                 }
             }
@@ -197,6 +177,7 @@ impl Agenda {
             }
         }
         listing.next = page.next;
+        state.listings.pass(&mut listing, clock::unix_seconds());
         if listing.next.is_some() {
             state.listing = Some(listing);
         } else {
@@ -221,6 +202,7 @@ impl Agenda {
     fn judge(&self, listed: &Listed, saved: Option<&Saved>, state: &mut State, found: &mut Found) {
         let position = saved.and_then(|saved| Position::parse(saved.position.as_deref()?).ok());
         let is_known = |position: &Position| position.version == listed.version;
+        found.newest = found.newest.max(listed.version.modified);
         if saved.is_some_and(|saved| saved.is_ended) && position.as_ref().is_some_and(is_known) {
             found.read += 1;
             if self.rhythm.poll.is_none() {
@@ -229,7 +211,7 @@ impl Agenda {
             }
             return;
         }
-        let modified = listed.version.modified / NANOS;
+        let modified = listed.version.modified / listing::NANOS;
         found.oldest = Some(found.oldest.map_or(modified, |oldest| oldest.min(modified)));
         let age = Duration::from_secs(clock::unix_seconds().abs_diff(modified));
         if age < self.rhythm.settle {
@@ -288,31 +270,5 @@ impl Agenda {
 
     pub(super) fn note_bytes(&self, bytes: u64) {
         self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Found {
-    /// Shows what the last listing found.
-    fn show(&self, feed: &Feed) {
-        let source = &feed.name;
-        let states = [
-            ("read", self.read),
-            ("waiting", self.waiting),
-            ("unsettled", self.unsettled),
-            ("left_alone", self.left_alone),
-        ];
-        for (state, count) in states {
-            let labels = [("source", source.to_owned()), ("state", state.to_owned())];
-            gauge!(telemetry::OBJECTS, &labels).set(count as f64);
-        }
-        let lag = self
-            .oldest
-            .map_or(0, |oldest| clock::unix_seconds() - oldest);
-        gauge!(telemetry::OBJECT_LAG, "source" => source.to_owned()).set(lag.max(0) as f64);
-        feed.note_oldest(self.oldest);
-        feed.backlog.tell(Backlog {
-            waiting: Some((self.waiting + self.unsettled) as u64),
-            ..Backlog::default()
-        });
     }
 }

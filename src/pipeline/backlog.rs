@@ -30,6 +30,13 @@ pub struct Backlog {
 
 /// Asks a queue now and then, until its source stops.
 pub(super) async fn watch_queue(feed: Arc<Feed>, sqs: Arc<Sqs>) {
+    for outcome in ["extended", "failed"] {
+        let labels = [
+            ("source", feed.name.clone()),
+            ("outcome", outcome.to_owned()),
+        ];
+        counter!(telemetry::VISIBILITY_EXTENSIONS, &labels).increment(0);
+    }
     let stop = feed.stop.clone();
     let watching = async {
         loop {
@@ -58,6 +65,7 @@ async fn ask(source: &str, sqs: &Sqs) -> Backlog {
         }
     };
     gauge!(telemetry::QUEUE_MESSAGES, &[label()]).set(depth.waiting as f64);
+    gauge!(telemetry::QUEUE_IN_FLIGHT, &[label()]).set(depth.in_flight as f64);
     if let Some(retention) = depth.retention {
         gauge!(telemetry::QUEUE_RETENTION, &[label()]).set(retention as f64);
     }

@@ -181,6 +181,10 @@ impl Feed {
             )
             .increment(0);
         }
+        for fault in telemetry::FAULTS {
+            let labels = [source(), ("fault", fault.to_owned())];
+            counter!(telemetry::STORE_FAULTS, &labels).increment(0);
+        }
         for reason in Reason::ALL {
             for scope in reason.scopes() {
                 let (scope, reason) = (scope.as_str().to_owned(), reason.as_str().to_owned());

@@ -11,6 +11,7 @@ pub mod backlog;
 mod feed;
 mod held;
 mod hidden;
+mod listing;
 pub mod objects;
 pub mod pulse;
 pub mod queue;

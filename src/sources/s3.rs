@@ -34,7 +34,7 @@ pub struct Page {
     pub objects: Vec<Listed>,
     /// Objects of other names, which are not ours to read.
     pub left_alone: usize,
-    /// `None` after the last page.
+    /// The key behind which the next page begins; `None` after the last one.
     pub next: Option<String>,
 }
 
@@ -78,22 +78,23 @@ impl Bucket {
         }
     }
 
-    /// The next objects, in the order of their keys.
+    /// The objects behind a key, a page of them in the order of their keys.
     ///
     /// # Errors
     /// The caller waits and asks again.
     pub async fn list(&self, after: Option<String>) -> Result<Page, S3Error> {
         let request = self.client.list_objects_v2().bucket(&self.bucket);
-        let request = request.prefix(&self.prefix).set_continuation_token(after);
+        let request = request.prefix(&self.prefix).set_start_after(after);
         let reply = request
             .send()
             .await
             .map_err(|error| S3Error::new(&self.bucket, "list the bucket", &error))?;
-        let mut page = Page {
-            next: reply.next_continuation_token,
-            ..Page::default()
-        };
-        for object in reply.contents.unwrap_or_default() {
+        let objects = reply.contents.unwrap_or_default();
+        let mut page = Page::default();
+        if reply.is_truncated == Some(true) {
+            page.next = objects.last().and_then(|last| last.key.clone());
+        }
+        for object in objects {
             let Some(key) = object.key.filter(|key| !key.ends_with('/')) else {
                 continue;
             };
