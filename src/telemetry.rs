@@ -31,6 +31,16 @@ pub const EVENT_OUTCOMES: [&str; 5] = [
     "variant",
     "quarantined",
 ];
+/// What a transaction that failed may mean.
+pub const FAULTS: [&str; 7] = [
+    "contention",
+    "too_much",
+    "refused",
+    "mass_refusal",
+    "store_unavailable",
+    "store_read_only",
+    "store_misconfigured",
+];
 pub const QUARANTINED: &str = "hydrant_quarantined_total";
 pub const BODY_BYTES: &str = "hydrant_body_bytes_total";
 pub const JSON_BYTES: &str = "hydrant_json_bytes_total";
@@ -43,6 +53,8 @@ pub const LOST_POSITIONS: &str = "hydrant_lost_positions_total";
 /// By source, route and status; 499 where the sender went away before its answer.
 pub const HTTP_REQUESTS: &str = "hydrant_http_requests_total";
 pub const STORE_FAULTS: &str = "hydrant_store_faults_total";
+/// By outcome: merged, failed.
+pub const ROLLUP_MERGES: &str = "hydrant_rollup_merges_total";
 pub const RETENTION_DROPPED: &str = "hydrant_retention_dropped_partitions_total";
 pub const RETENTION_DELETED: &str = "hydrant_retention_deleted_rows_total";
 pub const RETENTION_BLANKED: &str = "hydrant_retention_blanked_rows_total";
@@ -66,6 +78,7 @@ pub const ITERATOR_AGE: &str = "hydrant_iterator_age_seconds";
 pub const SHARDS: &str = "hydrant_shards";
 pub const HTTP_IN_FLIGHT: &str = "hydrant_http_requests_in_flight";
 pub const QUEUE_MESSAGES: &str = "hydrant_queue_messages";
+pub const QUEUE_IN_FLIGHT: &str = "hydrant_queue_in_flight_messages";
 pub const DEAD_LETTERS: &str = "hydrant_dead_letters";
 pub const QUEUE_RETENTION: &str = "hydrant_queue_retention_seconds";
 pub const OLDEST_WAITING: &str = "hydrant_oldest_waiting_seconds";
@@ -268,6 +281,10 @@ fn describe() {
             "Lines of log that nobody took in time",
         ),
         (
+            ROLLUP_MERGES,
+            "Steps of merging sums of the rollup, by outcome: merged, failed",
+        ),
+        (
             STORE_FAULTS,
             "Transactions that failed, by what that means; they are done again",
         ),
@@ -324,6 +341,10 @@ fn describe() {
         (
             QUEUE_MESSAGES,
             "Messages that wait in the queue, by its own estimate, asked for every minute",
+        ),
+        (
+            QUEUE_IN_FLIGHT,
+            "Messages of the queue that were received and not deleted, by whomever; at 120,000 SQS gives no more",
         ),
         (
             DEAD_LETTERS,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -17,6 +18,11 @@ use crate::{config, telemetry};
 pub async fn run(args: Migrate) -> Result<(), Failure> {
     let config = config::load(args.common.config.as_deref()).map_err(Failure::Usage)?;
     telemetry::start_logs(&config.log).map_err(Failure::Usage)?;
+    if args.forget_dropped && args.rollup != Some(Switch::Off) {
+        return Err(Failure::Usage(anyhow!(
+            "--forget-dropped goes with --rollup off: nothing is forgotten otherwise"
+        )));
+    }
     let mut settings = Settings::new(&config.database)?;
     let configured = settings.partition_by;
     settings.partition_by = args.partition_by.unwrap_or(configured);

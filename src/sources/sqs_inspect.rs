@@ -92,6 +92,8 @@ impl Sqs {
 pub struct Depth {
     /// To be received now, or later because their sender said so.
     pub waiting: u64,
+    /// Received and not deleted, by whomever.
+    pub in_flight: u64,
     /// Seconds for which the queue keeps them.
     pub retention: Option<u64>,
     /// In the dead-letter queue, if there is one.
@@ -99,18 +101,19 @@ pub struct Depth {
 }
 
 impl Sqs {
-    /// How many messages wait, by the queue's own estimate.
+    /// How many messages there are, by the queue's own estimate.
     ///
     /// # Errors
     /// SQS does not answer or refuses us, or there is no such queue.
     pub async fn depth(&self) -> Result<Depth, SqsError> {
         use QueueAttributeName::{
             ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
-            MessageRetentionPeriod, RedrivePolicy,
+            ApproximateNumberOfMessagesNotVisible, MessageRetentionPeriod, RedrivePolicy,
         };
         let names = [
             ApproximateNumberOfMessages,
             ApproximateNumberOfMessagesDelayed,
+            ApproximateNumberOfMessagesNotVisible,
             MessageRetentionPeriod,
             RedrivePolicy,
         ];
@@ -122,7 +125,8 @@ impl Sqs {
         Ok(Depth {
             waiting: count(&attributes, &names[0]).unwrap_or(0)
                 + count(&attributes, &names[1]).unwrap_or(0),
-            retention: count(&attributes, &names[2]),
+            in_flight: count(&attributes, &names[2]).unwrap_or(0),
+            retention: count(&attributes, &names[3]),
             dead_letters,
         })
     }

@@ -205,3 +205,17 @@ fn the_environment_overrides_the_file() {
         "{said}"
     );
 }
+
+#[test]
+fn nothing_is_forgotten_but_with_the_rollup() {
+    let output = end(
+        &["migrate", "--rollup", "on", "--forget-dropped"],
+        &format!("{DATABASE}{SOURCE}"),
+        &[],
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        sentence(&output),
+        "hydrant: --forget-dropped goes with --rollup off: nothing is forgotten otherwise"
+    );
+}

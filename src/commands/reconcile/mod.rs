@@ -342,7 +342,8 @@ async fn dropped_note(
     let dropped = snapshot.events_dropped_before().await?;
     Ok(dropped.filter(|_| are_missing).map(|before| {
         format!(
-            "clicks and impressions of days before {before} were deleted because they are old: see hydrant retention"
+            "clicks and impressions of days before {before} were deleted because they are old, and only a rollup that was on \
+             before has their sums: see hydrant retention"
         )
     }))
 }

@@ -177,7 +177,8 @@ impl Run<'_> {
             self.did(Action::Blank, table, rows);
         }
         if !is_done {
-            self.keep(table, 0, Reason::Held);
+            let left = self.count(table, &condition).await?;
+            self.keep(table, left, Reason::Held);
         }
         Ok(is_done)
     }

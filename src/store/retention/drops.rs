@@ -165,20 +165,31 @@ impl Run<'_> {
             return Ok(());
         }
         let sql = format!(
-            "delete from {table} where ctid = any (array(
-                 select t.ctid from {table} t where {condition} limit {ROWS} for update skip locked
-             ))"
+            "with gone as (
+                 delete from {table} where ctid = any (array(
+                     select t.ctid from {table} t where t.ctid >= $1::text::tid and {condition}
+                     limit {ROWS} for update skip locked
+                 ))
+                 returning ctid
+             )
+             select count(*), coalesce(max((ctid::text::point)[0]), 0)::bigint from gone"
         );
-        let (mut rows, mut attempt) = (0, 1);
+        // Each step goes on at the page where the one before it ended; a last one looks from the first page on.
+        let (mut rows, mut page, mut attempt) = (0, 0, 1);
         loop {
             let began = Instant::now();
-            match self.try_delete(&sql, before).await {
-                Ok(deleted) => {
+            match self.try_delete(&sql, page, before).await {
+                Ok((deleted, last_page)) => {
                     rows += deleted;
                     attempt = 1;
-                    if deleted < u64::from(ROWS) {
+                    if deleted < u64::from(ROWS) && page == 0 {
                         break;
                     }
+                    page = if deleted < u64::from(ROWS) {
+                        0
+                    } else {
+                        last_page
+                    };
                     pause(began).await;
                 }
                 Err(fault) if self.is_again(&fault, attempt).await? => attempt += 1,
@@ -191,7 +202,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn try_delete(&mut self, sql: &str, before: Option<Day>) -> Result<u64, Fault> {
+    /// How many rows were deleted from this page on, and the last page that had one.
+    async fn try_delete(
+        &mut self,
+        sql: &str,
+        page: i64,
+        before: Option<Day>,
+    ) -> Result<(u64, i64), Fault> {
         self.begin().await?;
         // Finding the last of them may mean to read the whole table.
         execute(
@@ -200,18 +217,18 @@ impl Run<'_> {
         )
         .await
         .map_err(|error| Fault::new(error, "could not delete old events"))?;
-        let deleted = sqlx::query(AssertSqlSafe(sql))
+        let (deleted, last_page): (i64, i64) = sqlx::query_as(AssertSqlSafe(sql))
+            .bind(format!("({page},0)"))
             .persistent(false)
-            .execute(&mut self.connection)
+            .fetch_one(&mut self.connection)
             .await
-            .map_err(|error| Fault::new(error, "could not delete old events"))?
-            .rows_affected();
+            .map_err(|error| Fault::new(error, "could not delete old events"))?;
         if let Some(before) = before
             && deleted > 0
         {
             mark_events(&mut self.connection, before).await?;
         }
         self.commit().await?;
-        Ok(deleted)
+        Ok((deleted.unsigned_abs(), last_page))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::counter;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -9,6 +10,7 @@ use super::State;
 use super::difference::KEY;
 use crate::store::connection::{Settings, execute, quote_identifier};
 use crate::store::fault::{Fault, Why};
+use crate::telemetry::ROLLUP_MERGES;
 
 /// Rows of `stats_deltas` that one transaction merges.
 pub const AT_ONCE: i64 = 10_000;
@@ -22,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Merges from now on, whenever the rollup is on.
 pub async fn keep_merging(settings: Settings) {
+    for outcome in ["merged", "failed"] {
+        counter!(ROLLUP_MERGES, "outcome" => outcome).increment(0);
+    }
     let mut connection = None;
     let mut failures: u32 = 0;
     loop {
@@ -32,9 +37,15 @@ pub async fn keep_merging(settings: Settings) {
             Ok(Step::Merged(_) | Step::Busy) => PAUSE,
         };
         match step {
-            Ok(_) => failures = 0,
+            Ok(step) => {
+                failures = 0;
+                if matches!(step, Step::Merged(_)) {
+                    counter!(ROLLUP_MERGES, "outcome" => "merged").increment(1);
+                }
+            }
             Err(error) => {
                 failures += 1;
+                counter!(ROLLUP_MERGES, "outcome" => "failed").increment(1);
                 if failures.is_power_of_two() {
                     tracing::warn!(failures, %error, "stats_deltas could not be merged; view stats stays right and gets slower");
                 }

@@ -142,7 +142,8 @@ async fn clicks_that_were_deleted_are_told() {
     desk.database
         .rows("insert into retention_marks (kind, before) values ('events', '2026-11-05')")
         .await;
-    let note = "clicks and impressions of days before 2026-11-05 were deleted because they are old: see hydrant retention";
+    let note = "clicks and impressions of days before 2026-11-05 were deleted because they are old, and only a rollup that \
+                was on before has their sums: see hydrant retention";
     let found = desk.json("Date,Gross Clicks\n2026-11-03,9\n", &[]);
     assert_eq!(found["notes"], json!([note]));
     let found = desk.json("Date,Payout\n2026-11-03,9\n", &[]);
