@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
@@ -21,10 +22,11 @@ use crate::motion::Motions;
 use crate::pipeline::start::Prepared;
 use crate::pipeline::{Conduct, Feed, Shared};
 use crate::store::fault::{Fault, Why};
+use crate::store::inspect::Inspection;
 use crate::store::migrate::{make_days_ahead, migrate};
 use crate::store::rollup::merge::keep_merging;
 use crate::store::{Claims, Settings, Store};
-use crate::supervisor;
+use crate::{supervisor, telemetry};
 
 /// What the command line says about a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,21 +76,20 @@ where
     });
     let admin = Arc::new(Admin::new(metrics, Arc::clone(&shared), settings.clone()));
     let admin_stop = CancellationToken::new();
-    let admin_server = tokio::spawn(admin::serve(
-        listener,
-        Arc::clone(&admin),
-        admin_stop.clone(),
-    ));
-    let supervised = tokio::spawn(supervisor::report(Arc::clone(&shared), Arc::clone(&admin)));
+    let mut helpers = JoinSet::new();
+    let serve = admin::serve(listener, Arc::clone(&admin), admin_stop.clone());
+    let admin_server = helpers.spawn(serve);
+    helpers.spawn(supervisor::report(Arc::clone(&shared), Arc::clone(&admin)));
     let shutdown = Duration::from_secs(config.shutdown_secs);
-    let watch = tokio::spawn(watch_signals(Arc::clone(&shared), shutdown, signals));
+    helpers.spawn(watch_signals(Arc::clone(&shared), shutdown, signals));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), admin = %config.admin.listen, sources = config.source.len(), "started");
 
-    let outcome = work(&config, mode, settings, &shared, &admin).await;
-    watch.abort();
-    supervised.abort();
+    let outcome = work(&config, mode, settings, &shared, &admin, &mut helpers).await;
     admin_stop.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(1), admin_server).await;
+    let served =
+        async { while !admin_server.is_finished() && helpers.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(Duration::from_secs(1), served).await;
+    helpers.abort_all();
     if outcome.is_ok() {
         tracing::info!("stopped");
     }
@@ -101,6 +102,7 @@ async fn work(
     settings: Settings,
     shared: &Arc<Shared>,
     admin: &Arc<Admin>,
+    helpers: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     if !reach_database(&settings, mode, shared).await? {
         return Ok(());
@@ -127,13 +129,14 @@ async fn work(
         source.start(shared, store, &mut workers);
     }
     supervisor::ready();
-    let retained = tokio::spawn(retention::keep(settings.clone(), config.retention.clone()));
-    let merging = tokio::spawn(keep_merging(settings.clone()));
-    let days = tokio::spawn(keep_days_ahead(settings, mode));
-    let outcome = join(workers, shared, Duration::from_secs(config.shutdown_secs)).await;
-    days.abort();
-    merging.abort();
-    retained.abort();
+    let by_the_way = [
+        helpers.spawn(retention::keep(settings.clone(), config.retention.clone())),
+        helpers.spawn(keep_merging(settings.clone())),
+        helpers.spawn(keep_days_ahead(settings, mode)),
+    ];
+    let shutdown = Duration::from_secs(config.shutdown_secs);
+    let outcome = join(workers, helpers, shared, shutdown).await;
+    by_the_way.iter().for_each(AbortHandle::abort);
     feeds.iter().for_each(|feed| feed.sum_up());
     outcome?;
     match feeds
@@ -149,8 +152,13 @@ async fn work(
     }
 }
 
-/// Waits for the workers. One that panics ends the daemon: half of it must not go on alone.
-async fn join(mut workers: JoinSet<()>, shared: &Shared, shutdown: Duration) -> anyhow::Result<()> {
+/// Waits for the workers. One that panics ends the daemon, and so does one of their helpers: half of it must not go on alone.
+async fn join(
+    mut workers: JoinSet<()>,
+    helpers: &mut JoinSet<()>,
+    shared: &Shared,
+    shutdown: Duration,
+) -> anyhow::Result<()> {
     let all_done = async {
         while let Some(ended) = workers.join_next().await {
             ended
@@ -158,12 +166,21 @@ async fn join(mut workers: JoinSet<()>, shared: &Shared, shutdown: Duration) -> 
         }
         Ok(())
     };
+    let helper_panics = async {
+        while let Some(ended) = helpers.join_next().await {
+            if let Err(panic) = ended {
+                return panic;
+            }
+        }
+        std::future::pending().await
+    };
     let too_late = async {
         shared.stop.cancelled().await;
         tokio::time::sleep(shutdown).await;
     };
     tokio::select! {
         outcome = all_done => outcome,
+        panic = helper_panics => Err(panic).context("a helper of the workers panicked: this is a bug of hydrant; what is held comes again"),
         () = too_late => anyhow::bail!("could not finish in shutdown_secs = {}; what was held comes again", shutdown.as_secs()),
     }
 }
@@ -198,7 +215,8 @@ async fn reach_database(settings: &Settings, mode: Mode, shared: &Shared) -> any
             if !mode.no_migrate {
                 migrate(settings).await?;
             }
-            Store::new(settings.clone()).connect().await
+            Store::new(settings.clone()).connect().await?;
+            look_at_server(settings, mode).await
         };
         let Some(reached) = shared.stop.run_until_cancelled(reached).await else {
             return Ok(false);
@@ -231,6 +249,33 @@ async fn reach_database(settings: &Settings, mode: Mode, shared: &Shared) -> any
             }
         }
     }
+}
+
+/// Says what a COMMIT is worth on this server, and sees to it that the tables are those of this version.
+///
+/// # Errors
+/// The database does not answer or refuses us, or its tables are of another version.
+async fn look_at_server(settings: &Settings, mode: Mode) -> Result<(), Fault> {
+    let mut inspection = Inspection::begin(settings).await?;
+    if mode.no_migrate {
+        inspection.migrations().await?.expect_ours()?;
+    }
+    let server = inspection.server().await?;
+    inspection.close().await;
+    gauge!(telemetry::STORE_DURABLE).set(f64::from(u8::from(server.is_durable())));
+    let (durability, version) = (server.durability(), server.version.as_str());
+    if server.is_durable() {
+        tracing::info!(version, durability, "the database is there");
+    } else {
+        tracing::warn!(
+            version,
+            durability,
+            fsync = server.fsync,
+            synchronous_commit = server.synchronous_commit,
+            "the database forgets in a crash what it has confirmed, and messages are deleted by its word"
+        );
+    }
+    Ok(())
 }
 
 /// Makes the partitions of the days to come. A failure is tried again soon, long before they are needed.
@@ -277,8 +322,20 @@ mod tests {
         let mut workers = JoinSet::new();
         workers.spawn(std::future::pending());
         workers.spawn(async { panic!("as a bug would") });
-        let ended = join(workers, &shared, Duration::from_secs(25)).await;
+        let mut helpers = JoinSet::new();
+        let ended = join(workers, &mut helpers, &shared, Duration::from_secs(25)).await;
         let said = ended.unwrap_err().to_string();
         assert!(said.starts_with("a worker panicked"), "{said}");
+
+        let mut workers = JoinSet::new();
+        workers.spawn(std::future::pending());
+        helpers.spawn(async {});
+        helpers.spawn(async { panic!("as a bug would") });
+        let ended = join(workers, &mut helpers, &shared, Duration::from_secs(25)).await;
+        let said = ended.unwrap_err().to_string();
+        assert!(
+            said.starts_with("a helper of the workers panicked"),
+            "{said}"
+        );
     }
 }

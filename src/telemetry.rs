@@ -32,7 +32,9 @@ pub const EVENT_OUTCOMES: [&str; 5] = [
     "quarantined",
 ];
 /// What a transaction that failed may mean.
-pub const FAULTS: [&str; 7] = [
+pub const FAULTS: [&str; 9] = [
+    "commit_rolled_back",
+    "commit_unknown",
     "contention",
     "too_much",
     "refused",
@@ -89,6 +91,7 @@ pub const OLDEST_IN_FLIGHT: &str = "hydrant_oldest_in_flight_seconds";
 pub const SOURCE_WELL: &str = "hydrant_source_well";
 pub const MOSTLY_BAD: &str = "hydrant_mostly_bad_input";
 pub const STORE_UP: &str = "hydrant_store_up";
+pub const STORE_DURABLE: &str = "hydrant_store_durable";
 pub const PAUSED: &str = "hydrant_paused";
 pub const BUILD_INFO: &str = "hydrant_build_info";
 pub const START_TIME: &str = "hydrant_start_time_seconds";
@@ -379,6 +382,10 @@ fn describe() {
             "1 while most of what is pushed is bad; it is taken all the same",
         ),
         (STORE_UP, "1 while the database takes writes"),
+        (
+            STORE_DURABLE,
+            "1 if what the database confirms outlasts its crash (fsync, synchronous_commit), as it was at the start",
+        ),
         (PAUSED, "1 while nothing is received, by reason"),
         (BUILD_INFO, "1, with the version"),
         (START_TIME, "When the process started, seconds since 1970"),

@@ -94,7 +94,6 @@ impl Worker {
 
     /// Reads the bodies that were not read yet into the batch, and writes it whenever it is full.
     async fn read(&mut self, held: &mut Held) -> Result<(), Stopped> {
-        let mut bad = Vec::new();
         while held.read < held.deliveries.len() {
             held.decoding = Duration::ZERO;
             let opened = self.open_held(held, SMALL_BODY_BYTES);
@@ -107,12 +106,10 @@ impl Worker {
                 }
                 opened => self.take_in(opened, held).await?,
             };
-            bad.push(is_bad);
-            held.read += 1;
+            held.note(is_bad);
             self.motion.step();
             histogram!(telemetry::DECODE_SECONDS, "source" => self.source()).record(held.decoding);
         }
-        self.feed.note(&bad);
         Ok(())
     }
 

@@ -35,6 +35,7 @@ impl Worker {
             let written = self.write_until_stored().await?;
             self.count(&written.tally);
             if !written.refused.is_empty() {
+                held.note_refused(&self.batch, &written.refused);
                 self.take_refused(&written.refused, held).await?;
                 self.write_until_stored().await?;
                 self.count(&Tally::default());
@@ -45,6 +46,7 @@ impl Worker {
             histogram!(telemetry::TRANSACTION_SECONDS, "source" => self.source()).record(took);
         }
         held.stored = held.read;
+        self.feed.note(held.take_notes());
         Ok(())
     }
 
@@ -124,6 +126,8 @@ impl Worker {
             }
             // A single event is too much: that is no matter of size any more.
             Fault::TooMuch(_) => ("too_much", Some(Pause::Store(Why::Unavailable))),
+            Fault::Unknown(_) => ("commit_unknown", Some(Pause::Store(Why::Unavailable))),
+            Fault::RolledBack(_) => ("commit_rolled_back", Some(Pause::Store(Why::Unavailable))),
             Fault::Down(why, _) => (why.as_str(), Some(Pause::Store(*why))),
             Fault::MassRefusal(_) => ("mass_refusal", Some(Pause::MassRefusal)),
             // A row of our own that cannot be written, whatever the data.
@@ -131,10 +135,21 @@ impl Worker {
         };
         counter!(telemetry::STORE_FAULTS, "source" => self.source(), "fault" => label).increment(1);
         // A connection that went away while nobody used it is no outage: at first a new one is tried at once.
+        let source = self.feed.name.as_str();
         if backoff.failures() == 1 && pause == Some(Pause::Store(Why::Unavailable)) {
+            match &fault {
+                Fault::Unknown(_) => tracing::warn!(
+                    source, error = %fault,
+                    "whether a COMMIT was done is not known: the batch is written again, which changes nothing if it was"
+                ),
+                Fault::RolledBack(_) => tracing::error!(
+                    source, error = %fault,
+                    "a transaction failed unnoticed, so its COMMIT was a ROLLBACK: the batch is written again"
+                ),
+                _ => {}
+            }
             return Ok(None);
         }
-        let source = self.feed.name.as_str();
         match pause {
             Some(pause) if self.shared.gate.close(pause) => tracing::error!(
                 source, reason = pause.as_str(), error = %fault,

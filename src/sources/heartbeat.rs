@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Delivery;
-use super::sqs::Sqs;
+use super::sqs::{Sqs, Unchanged};
 use crate::telemetry;
 
 /// From its first receive on, a message can be kept invisible for 12 hours in all.
@@ -62,7 +62,11 @@ impl Heartbeat {
     /// Stops and waits for a call under way: it must not undo the release that follows.
     pub async fn stop(self) {
         self.stop.cancel();
-        let _ = self.task.await;
+        if let Err(ended) = self.task.await
+            && ended.is_panic()
+        {
+            std::panic::resume_unwind(ended.into_panic());
+        }
     }
 }
 
@@ -82,16 +86,24 @@ async fn extend(sqs: &Sqs, kept: &Mutex<Kept>) {
     let (receipts, timeout) = {
         let kept = lock(kept);
         let newest = sqs.receipts();
+        let longest = |since: &Instant| INVISIBLE_MAX.saturating_sub(since.elapsed());
         let extensible = kept
             .messages
             .iter()
-            .filter(|(_, since)| since.elapsed() + kept.timeout < INVISIBLE_MAX);
-        let receipts: Vec<String> = extensible
-            .filter_map(|(id, _)| newest.get(id).cloned())
-            .collect();
-        (receipts, kept.timeout)
+            .filter(|(_, since)| longest(since) > sqs.visibility);
+        let (mut receipts, mut timeout) = (Vec::new(), kept.timeout);
+        for (id, since) in extensible {
+            if let Some(receipt) = newest.get(id) {
+                receipts.push(receipt.clone());
+                timeout = timeout.min(longest(since));
+            }
+        }
+        (receipts, timeout)
     };
-    let failed = sqs.change_visibility(&receipts, timeout).await;
+    let Unchanged {
+        messages: failed,
+        why,
+    } = sqs.change_visibility(&receipts, timeout).await;
     let extended = receipts.len() - failed;
     counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name().to_owned(), "outcome" => "extended").increment(extended as u64);
     counter!(telemetry::VISIBILITY_EXTENSIONS, "source" => sqs.name().to_owned(), "outcome" => "failed").increment(failed as u64);
@@ -99,6 +111,7 @@ async fn extend(sqs: &Sqs, kept: &Mutex<Kept>) {
         tracing::warn!(
             source = sqs.name(),
             messages = failed,
+            error = why,
             "visibility could not be extended; the messages may come twice"
         );
     }

@@ -45,6 +45,13 @@ pub struct Sqs {
 }
 
 /// What one receive gave.
+/// Messages whose visibility could not be changed, and why not the first of them.
+#[derive(Debug, Default)]
+pub(super) struct Unchanged {
+    pub messages: usize,
+    pub why: Option<String>,
+}
+
 #[derive(Debug)]
 pub struct Received {
     pub deliveries: Vec<Delivery>,
@@ -238,25 +245,39 @@ impl Sqs {
         counter!(telemetry::MESSAGES_RELEASED, "source" => self.name.clone())
             .increment(receipts.len() as u64);
         let failed = self.change_visibility(&receipts, Duration::ZERO).await;
-        if failed > 0 {
+        if failed.messages > 0 {
             tracing::warn!(
                 source = self.name,
-                messages = failed,
+                messages = failed.messages,
+                error = failed.why,
                 "messages could not be released; they come again after their visibility timeout"
             );
         }
     }
 
-    /// Sets how long messages stay invisible from now on; how many could not be set.
-    pub(super) async fn change_visibility(&self, receipts: &[String], timeout: Duration) -> usize {
+    /// Sets how long messages stay invisible from now on; what could not be set.
+    pub(super) async fn change_visibility(
+        &self,
+        receipts: &[String],
+        timeout: Duration,
+    ) -> Unchanged {
         futures_util::stream::iter(chunks(receipts))
             .map(|chunk| self.change_chunk(chunk, timeout))
             .buffer_unordered(REQUESTS_MAX)
-            .fold(0, |failed, more| async move { failed + more })
+            .fold(Unchanged::default(), |failed, more| async move {
+                Unchanged {
+                    messages: failed.messages + more.messages,
+                    why: failed.why.or(more.why),
+                }
+            })
             .await
     }
 
-    async fn change_chunk(&self, receipts: Vec<String>, timeout: Duration) -> usize {
+    async fn change_chunk(&self, receipts: Vec<String>, timeout: Duration) -> Unchanged {
+        let none_of_them = |why: String| Unchanged {
+            messages: receipts.len(),
+            why: Some(why),
+        };
         let entries = receipts.iter().enumerate().map(|(at, receipt)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(at.to_string())
@@ -264,8 +285,9 @@ impl Sqs {
                 .visibility_timeout(timeout.as_secs() as i32)
                 .build()
         });
-        let Ok(entries) = entries.collect::<Result<Vec<_>, _>>() else {
-            return receipts.len();
+        let entries = match entries.collect::<Result<Vec<_>, _>>() {
+            Ok(entries) => entries,
+            Err(error) => return none_of_them(error.to_string()),
         };
         let request = self
             .client
@@ -273,8 +295,14 @@ impl Sqs {
             .queue_url(&self.queue_url)
             .set_entries(Some(entries));
         match within_call(request.send()).await {
-            Some(Ok(reply)) => reply.failed.len(),
-            Some(Err(_)) | None => receipts.len(),
+            Some(Ok(reply)) => Unchanged {
+                messages: reply.failed.len(),
+                why: reply.failed.first().map(|entry| entry.code.clone()),
+            },
+            Some(Err(error)) => {
+                none_of_them(self.explain("change the visibility", error).to_string())
+            }
+            None => none_of_them("no answer".to_owned()),
         }
     }
 

@@ -151,6 +151,16 @@ impl Batch {
         self.facts.len() + self.documents.len()
     }
 
+    /// Facts and documents of one delivery.
+    pub fn events_of(&self, delivery: usize) -> usize {
+        let facts = self.facts.iter().map(|fact| fact.origin);
+        let documents = self.documents.iter().map(|document| document.origin);
+        facts
+            .chain(documents)
+            .filter(|origin| origin.delivery == delivery)
+            .count()
+    }
+
     /// Bytes of rows and payloads.
     pub fn bytes(&self) -> usize {
         self.rows.len() + self.document_bytes + self.reject_bytes

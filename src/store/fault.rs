@@ -17,6 +17,10 @@ pub enum Fault {
     TooMuch(anyhow::Error),
     /// More than half of a batch was refused: that is our mistake, not the data's. Nothing is quarantined.
     MassRefusal(anyhow::Error),
+    /// COMMIT was sent, and what became of it is not known: the same again, which changes nothing if it was done.
+    Unknown(anyhow::Error),
+    /// COMMIT came to a transaction that had failed: a mistake of ours, or of the server. The same again.
+    RolledBack(anyhow::Error),
     /// The store cannot be written: wait, with a new connection.
     Down(Why, anyhow::Error),
 }
@@ -65,6 +69,20 @@ impl Fault {
         }
     }
 
+    /// Sorts an error of `select 1; commit`. Of a COMMIT that failed the server tells why, as of any statement; in a
+    /// transaction that failed before nothing is done any more, which the statement before COMMIT shows.
+    pub fn of_commit(error: sqlx::Error) -> Fault {
+        match sqlstate(&error).as_deref() {
+            Some("25P02") => {
+                Fault::RolledBack(wrap(error, "the transaction had failed before its COMMIT"))
+            }
+            None | Some("40003" | "08007" | "08006") => {
+                Fault::Unknown(wrap(error, "could not commit: the outcome is unknown"))
+            }
+            Some(_) => Fault::new(error, "could not commit"),
+        }
+    }
+
     /// The store is there, but not ours to write.
     pub fn down(why: Why, sentence: impl fmt::Display) -> Fault {
         Fault::Down(why, anyhow::anyhow!("{sentence}"))
@@ -79,6 +97,8 @@ impl fmt::Display for Fault {
             | Fault::Contention(error)
             | Fault::TooMuch(error)
             | Fault::MassRefusal(error)
+            | Fault::Unknown(error)
+            | Fault::RolledBack(error)
             | Fault::Down(_, error) => {
                 write!(f, "{error:#}")
             }

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, FromRow, Row};
 
 use super::connection::{Settings, execute, quote_identifier};
-use super::fault::Fault;
+use super::fault::{Fault, Why};
 use super::migrate;
 use super::partitions::{self, DAYS_AHEAD, Partitions};
 use super::rollup::State;
@@ -86,6 +86,27 @@ pub struct Migrations {
     pub unknown: Vec<i64>,
     /// Both have them, and they differ; or it failed.
     pub different: Vec<i64>,
+}
+
+impl Migrations {
+    /// # Errors
+    /// The tables are not those of this version.
+    pub fn expect_ours(&self) -> Result<(), Fault> {
+        let sentence = if let Some(version) = self.unknown.first() {
+            format!(
+                "the database has migration {version}, which only a newer version of hydrant knows"
+            )
+        } else if let Some(version) = self.different.first() {
+            format!("migration {version} in the database is not the one of this version of hydrant")
+        } else if let Some(version) = self.missing.first() {
+            format!(
+                "the database lacks migration {version} of this version of hydrant: run hydrant migrate"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Fault::down(Why::Misconfigured, sentence))
+    }
 }
 
 /// How many rows are in a state that somebody should look at; `None` where counting took too long.

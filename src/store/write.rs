@@ -202,7 +202,7 @@ impl Store {
         };
         match &outcome {
             Ok(_) => {}
-            Err(Fault::Down(..)) => self.disconnect(),
+            Err(Fault::Down(..) | Fault::Unknown(_) | Fault::RolledBack(_)) => self.disconnect(),
             Err(Fault::Race(_)) => {
                 let look_again = tokio::time::timeout(deadline, self.look_again());
                 let looked = look_again
@@ -280,7 +280,7 @@ impl Store {
         // unnoticed the statement before it fails.
         execute(connection, "select 1; commit".to_owned())
             .await
-            .map_err(|error| Fault::new(error, "could not commit: the outcome is unknown"))?;
+            .map_err(Fault::of_commit)?;
         Ok(tally)
     }
 

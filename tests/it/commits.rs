@@ -173,7 +173,7 @@ async fn a_commit_that_the_server_answers_with_rollback_is_no_commit() {
     assert_eq!(proxy.hits(), [Fault::FailedStatement; 3]);
     assert_eq!(database.rows("select event_id from events").await, ["1"]);
     assert_eq!(daemon.metric(EVENTS, "stored").await, 1.0);
-    assert_eq!(daemon.metric(STORE_FAULTS, "store_unavailable").await, 3.0);
+    assert_eq!(daemon.metric(STORE_FAULTS, "commit_rolled_back").await, 3.0);
     assert_eq!(daemon.metric(DELETED, "").await, 1.0);
 }
 
@@ -212,7 +212,7 @@ async fn a_network_may_fail_in_every_way_at_a_commit() {
         .await;
     assert_eq!(rows, [format!("{n}|{n}", n = 2 * FAULTS.len())]);
     assert_eq!(daemon.metric(DELETED, "").await, FAULTS.len() as f64);
-    let lost = daemon.metric(STORE_FAULTS, "store_unavailable").await;
+    let lost = daemon.metric(STORE_FAULTS, "commit_unknown").await;
     assert_eq!(
         lost, 3.0,
         "a reset, a half close and a cut; slow is no fault"

@@ -240,3 +240,54 @@ async fn a_log_that_stands_still_holds_nobody_up() {
     assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
     drop(reader);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_another_version_are_not_written() {
+    let (queue, database) = (Queue::start().await, database().await);
+    store(&database).await;
+    let newest = "(select max(version) from hydrant_migrations)";
+    for (sql, words) in [
+        (
+            format!(
+                "insert into hydrant_migrations select 29990101000000, 'later', now(), true, '', 0 from {newest} one"
+            ),
+            "29990101000000, which only a newer version of hydrant knows",
+        ),
+        (
+            format!(
+                "delete from hydrant_migrations where version >= {newest} or version = 29990101000000"
+            ),
+            "run hydrant migrate",
+        ),
+    ] {
+        database.rows(&sql).await;
+        let ended = Daemon::spawn(&database.url, &[&queue], "", &["--no-migrate"])
+            .ended(20)
+            .await;
+        assert!(failure(&ended).contains(words), "{}", ended.log);
+        database
+            .rows("delete from hydrant_migrations where version = 29990101000000")
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_commit_is_worth_is_told() {
+    let queue = Queue::start().await;
+    let postgres = Postgres::start();
+    // The other tests' server is fast, and may lose what it has confirmed.
+    let (durable, forgetful) = (postgres.database().await, database().await);
+    for (database, metric, words) in [
+        (durable, 1.0, "what is committed is on this server's disk"),
+        (
+            forgetful,
+            0.0,
+            "the database forgets in a crash what it has confirmed",
+        ),
+    ] {
+        let daemon = Daemon::start(&database.url, &[&queue], "").await;
+        assert_eq!(daemon.metric("hydrant_store_durable", "").await, metric);
+        let ended = daemon.stop("TERM").await;
+        assert!(ended.log.contains(words), "{}", ended.log);
+    }
+}
