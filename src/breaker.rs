@@ -77,6 +77,16 @@ impl Breaker {
     }
 }
 
+impl Breaker {
+    /// Takes note that so many of the last bodies, which could be read, are bad all the same. Returns whether it has just
+    /// opened.
+    pub fn spoil(&mut self, bodies: usize, now: Instant) -> bool {
+        let good = self.recent.iter_mut().rev().filter(|bad| !**bad);
+        good.take(bodies).for_each(|bad| *bad = true);
+        !self.is_open() && self.note(&[], now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +102,23 @@ mod tests {
         assert_eq!(breaker.permit(now), Permit::Go);
         assert!(breaker.note(&[true], now), "101 of the last 200");
         assert_eq!(breaker.permit(now), Permit::Wait(PROBE_EVERY));
+    }
+
+    #[test]
+    fn what_could_be_read_may_be_bad_all_the_same() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..199 {
+            assert!(!breaker.note(&[false], now));
+            assert!(!breaker.spoil(1, now), "too few to judge");
+        }
+        assert!(!breaker.note(&[false], now));
+        assert!(breaker.spoil(1, now));
+        assert!(!breaker.spoil(1, now), "it is open already");
+        let mut breaker = Breaker::default();
+        breaker.note(&[false; 200], now);
+        assert!(!breaker.spoil(100, now), "half of them");
+        assert!(breaker.spoil(1, now));
     }
 
     #[test]

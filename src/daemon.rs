@@ -78,7 +78,11 @@ where
     let admin_stop = CancellationToken::new();
     let mut helpers = JoinSet::new();
     let serve = admin::serve(listener, Arc::clone(&admin), admin_stop.clone());
-    let admin_server = helpers.spawn(serve);
+    let admin_server = helpers.spawn(async {
+        if let Err(error) = serve.await {
+            tracing::error!(%error, "the admin server ended: nobody can see how the daemon is");
+        }
+    });
     helpers.spawn(supervisor::report(Arc::clone(&shared), Arc::clone(&admin)));
     let shutdown = Duration::from_secs(config.shutdown_secs);
     helpers.spawn(watch_signals(Arc::clone(&shared), shutdown, signals));

@@ -238,6 +238,18 @@ impl Feed {
             breaker.expect_probe();
         }
         let has_opened = breaker.note(bodies, Instant::now());
+        self.show_breaker(&breaker, has_opened);
+    }
+
+    /// Takes note that so many of the bodies that were noted last are bad, because the database refuses what is in them.
+    pub(super) fn note_refused(&self, bodies: usize) {
+        let Some(breaker) = &self.breaker else { return };
+        let mut breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_opened = breaker.spoil(bodies, Instant::now());
+        self.show_breaker(&breaker, has_opened);
+    }
+
+    fn show_breaker(&self, breaker: &Breaker, has_opened: bool) {
         let open = if breaker.is_open() { 1.0 } else { 0.0 };
         let source = self.name.clone();
         if self.is_pushed() {

@@ -7,8 +7,6 @@ use metrics::gauge;
 
 use super::Feed;
 use crate::sources::Delivery;
-use crate::store::batch::Batch;
-use crate::store::refused::Refused;
 use crate::telemetry;
 
 /// Deliveries in the order in which they came, and how far they are done.
@@ -19,10 +17,6 @@ pub struct Held {
     pub read: usize,
     /// All events of the first so many deliveries are committed.
     pub stored: usize,
-    /// Of each that is read, whether most of it was bad.
-    bad: Vec<bool>,
-    /// The breaker knows of the first so many of these.
-    told: usize,
     /// Time that decoding the present one took so far.
     pub decoding: Duration,
     pub since: Instant,
@@ -37,8 +31,6 @@ impl Held {
             deliveries: Vec::new(),
             read: 0,
             stored: 0,
-            bad: Vec::new(),
-            told: 0,
             decoding: Duration::ZERO,
             since,
             in_flight: InFlight {
@@ -53,29 +45,6 @@ impl Held {
     pub fn add(&mut self, delivery: Delivery) {
         self.in_flight.add(delivery.body.len());
         self.deliveries.push(delivery);
-    }
-
-    /// Takes note that one more is read, and whether most of it was bad.
-    pub fn note(&mut self, is_bad: bool) {
-        self.bad.push(is_bad);
-        self.read += 1;
-    }
-
-    /// Takes note of events of `batch` that only the database refuses: a body is bad as well if most of its events are.
-    pub fn note_refused(&mut self, batch: &Batch, refused: &[Refused]) {
-        let delivery = |refused: &Refused| batch.origin(refused.item).delivery;
-        for refused in refused.chunk_by(|a, b| delivery(a) == delivery(b)) {
-            let delivery = delivery(&refused[0]);
-            if let Some(is_bad) = self.bad.get_mut(delivery) {
-                *is_bad |= refused.len() * 2 > batch.events_of(delivery);
-            }
-        }
-    }
-
-    /// Those that are stored since the last call, for the breaker.
-    pub fn take_notes(&mut self) -> &[bool] {
-        let from = std::mem::replace(&mut self.told, self.bad.len());
-        &self.bad[from..]
     }
 
     pub fn body_bytes(&self) -> usize {

@@ -94,6 +94,7 @@ impl Worker {
 
     /// Reads the bodies that were not read yet into the batch, and writes it whenever it is full.
     async fn read(&mut self, held: &mut Held) -> Result<(), Stopped> {
+        let mut bad = Vec::new();
         while held.read < held.deliveries.len() {
             held.decoding = Duration::ZERO;
             let opened = self.open_held(held, SMALL_BODY_BYTES);
@@ -106,10 +107,12 @@ impl Worker {
                 }
                 opened => self.take_in(opened, held).await?,
             };
-            held.note(is_bad);
+            bad.push(is_bad);
+            held.read += 1;
             self.motion.step();
             histogram!(telemetry::DECODE_SECONDS, "source" => self.source()).record(held.decoding);
         }
+        self.feed.note(&bad);
         Ok(())
     }
 

@@ -35,7 +35,8 @@ impl Worker {
             let written = self.write_until_stored().await?;
             self.count(&written.tally);
             if !written.refused.is_empty() {
-                held.note_refused(&self.batch, &written.refused);
+                self.feed
+                    .note_refused(self.mostly_refused(&written.refused));
                 self.take_refused(&written.refused, held).await?;
                 self.write_until_stored().await?;
                 self.count(&Tally::default());
@@ -46,7 +47,6 @@ impl Worker {
             histogram!(telemetry::TRANSACTION_SECONDS, "source" => self.source()).record(took);
         }
         held.stored = held.read;
-        self.feed.note(held.take_notes());
         Ok(())
     }
 
@@ -190,6 +190,15 @@ impl Worker {
         }
         self.batch.checkpoint = checkpoint;
         Ok(())
+    }
+
+    /// Deliveries of which the database refuses most.
+    fn mostly_refused(&self, refused: &[Refused]) -> usize {
+        let delivery = |refused: &Refused| self.batch.origin(refused.item).delivery;
+        refused
+            .chunk_by(|a, b| delivery(a) == delivery(b))
+            .filter(|these| these.len() * 2 > self.batch.events_of(delivery(&these[0])))
+            .count()
     }
 
     /// Opens each delivery of theirs once more: a batch keeps no raw events.

@@ -147,3 +147,29 @@ async fn what_an_index_of_the_owner_refuses_goes_to_quarantine_alone() {
     );
     assert_eq!(daemon.ready().await.0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_at_a_time_it_is_noticed_as_well() {
+    let (queue, database) = (Queue::start().await, database().await);
+    // So that each is a batch of its own, too small to judge by.
+    let settings = "source.one.workers = 1\nsource.one.batch_events = 1\nsource.one.linger_ms = 0";
+    let daemon = Daemon::start(&database.url, &[&queue], settings).await;
+    refuse(&database, "true", "22000").await;
+    let messages: Vec<String> = (0..300)
+        .map(|n| body(&envelope(&format!("[{}]", conversion(&n.to_string())))))
+        .collect();
+    queue.send(&messages).await;
+    wait_until("it is paused", 60, async || {
+        daemon.ready().await == (503, "source one: paused: mass_bad_input\n".into())
+    })
+    .await;
+    wait_until("nothing is held", 10, async || {
+        queue.counts().await.in_flight == 0
+    })
+    .await;
+    let refused = daemon
+        .metric("hydrant_quarantined_total", "refused_by_database")
+        .await;
+    assert!((200.0..=220.0).contains(&refused), "{refused}");
+    assert_eq!(queue.counts().await.visible, 300 - refused as usize);
+}
