@@ -316,6 +316,17 @@ fn compose_sets_variables_that_exist() {
     assert_ne!(finished.status, 2, "{}", finished.err);
 }
 
+/// Two that build the same image at the same time would be in each other's way.
+#[test]
+fn compose_builds_one_image_once() {
+    let compose = yaml(COMPOSE).remove(0);
+    let services = compose["services"].as_object().unwrap();
+    let built = services.iter().filter(|(_, it)| !it["build"].is_null());
+    let built: Vec<&String> = built.map(|(name, _)| name).collect();
+    assert_eq!(built, ["hydrant"]);
+    assert_eq!(services["queue"]["pull_policy"], "never");
+}
+
 #[test]
 fn every_yaml_and_json_file_is_one() {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")];
