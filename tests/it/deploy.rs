@@ -115,6 +115,16 @@ fn the_dashboard_shows_metrics_that_exist() {
     }
 }
 
+#[test]
+fn the_dashboard_shows_every_metric() {
+    let names = TELEMETRY.split("= \"hydrant_").skip(1);
+    let names: Vec<&str> = names.map(|it| it.split('"').next().unwrap()).collect();
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        assert!(DASHBOARD.contains(&format!("hydrant_{name}")), "{name}");
+    }
+}
+
 /// The name and the text of each alert.
 fn alerts() -> Vec<(&'static str, &'static str)> {
     let alerts = RULES.split("- alert: ").skip(1);
