@@ -3,10 +3,10 @@
 # A cargo that rustup has just installed is found without a new shell.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help build demo setup test docs mutants bench bench-http fuzz fmt lint deny doc clean
+.PHONY: help build demo setup test docs mutants bench bench-http fuzz fmt lint lint-deploy deny doc clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## The daemon: target/release/hydrant
 	@scripts/setup.sh build
@@ -45,6 +45,9 @@ fmt: ## Format the code
 
 lint: ## Clippy; a warning is an error
 	cargo clippy --release --all-targets --locked -- -D warnings
+
+lint-deploy: ## Alerts, systemd unit and Terraform, as far as they can be checked here
+	@scripts/lint-deploy.sh
 
 deny: ## Licences, sources and known vulnerabilities of the dependencies, as far as they can be checked here
 	@scripts/deny.sh

@@ -176,6 +176,9 @@ pub struct StandIn {
     /// A queue to begin with
     #[arg(long, value_name = "NAME", default_value = "hasoffers-firehose")]
     pub queue: String,
+    /// Write where it is as one JSON object on one line
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +203,9 @@ pub struct Healthcheck {
     /// Ask only whether it lives, not whether its database and its sources answer
     #[arg(long)]
     pub live: bool,
+    /// Write one JSON object, also where no daemon answers
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ terraform {
 }
 
 variable "name" {
-  description = "The name of the queue; the dead-letter queue has -dead behind it."
+  description = "The name of the queue; the dead-letter queue has -dead behind it, the consumer's role -hydrant."
   type        = string
   default     = "tune-firehose"
 }
@@ -94,7 +94,7 @@ data "aws_iam_policy_document" "consumer" {
 }
 
 resource "aws_iam_role" "consumer" {
-  name               = "hydrant"
+  name               = "${var.name}-hydrant"
   assume_role_policy = var.assume_role_policy
 }
 

@@ -132,6 +132,9 @@ fn known_source<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a String
 fn configuration(config: &Config, place: &str) -> Vec<Finding> {
     let mut findings = Findings::new("configuration");
     findings.ok("settings", format!("loaded from {place}"));
+    for warning in &config.warnings {
+        findings.warn("variables", &warning.found, warning.advice);
+    }
     let layout = match config.database.partition_by {
         PartitionBy::Day => "a partition for each day",
         PartitionBy::None => "no partitions by day",

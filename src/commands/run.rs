@@ -15,6 +15,9 @@ pub async fn run(args: Run) -> Result<(), Failure> {
     let config = config::load(args.common.config.as_deref()).map_err(Failure::Usage)?;
     config.expect_sources().map_err(Failure::Usage)?;
     telemetry::start_logs(&config.log).map_err(Failure::Usage)?;
+    for warning in &config.warnings {
+        tracing::warn!(advice = warning.advice, "{}", warning.found);
+    }
     let metrics = telemetry::start_metrics()?;
     let mode = Mode {
         until_empty: args.until_empty,

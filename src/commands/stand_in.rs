@@ -1,11 +1,14 @@
 //! `hydrant stand-in`.
 
+use std::io::{self, Write as _};
+
 use anyhow::{Context, anyhow};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, printed};
 use crate::cli::StandIn;
 use crate::stand_in::client::{client, create_queue};
 use crate::stand_in::serve;
@@ -25,8 +28,18 @@ pub async fn run(args: StandIn) -> Result<(), Failure> {
     let queue_url = create_queue(&client(&endpoint), &args.queue)
         .await
         .map_err(Failure::Usage)?;
-    println!("endpoint_url = \"{endpoint}\"\nqueue_url = \"{queue_url}\"");
-    println!("Nothing is persisted, and any credentials will do. Ctrl-C ends it.");
+    let told = if args.json {
+        format!(
+            "{}\n",
+            json!({"endpoint_url": endpoint, "queue_url": queue_url})
+        )
+    } else {
+        format!(
+            "endpoint_url = \"{endpoint}\"\nqueue_url = \"{queue_url}\"\n\
+             Nothing is persisted, and any credentials will do. Ctrl-C ends it.\n"
+        )
+    };
+    printed(io::stdout().write_all(told.as_bytes()))?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

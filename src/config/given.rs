@@ -1,7 +1,7 @@
 //! What the file and the environment say: each key's value as it was written, and where it stands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::unknown;
+use super::{Warning, unknown};
 
 /// Variables that set keys begin like this; two underscores stand between the parts of a key.
 const PREFIX: &str = "HYDRANT__";
@@ -29,6 +29,7 @@ pub struct Given {
     pub known: Vec<String>,
     /// What is wrong, a sentence each.
     pub problems: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 #[derive(Clone)]
@@ -72,10 +73,28 @@ impl Given {
             given.read_file(path)?;
         }
         // In the order of names DATABASE_URL comes first, so the key's own variable overrides it.
-        for (name, value) in variables.collect::<BTreeMap<_, _>>() {
+        let variables = variables.collect::<BTreeMap<_, _>>();
+        let database_url = variables.get(OsStr::new("DATABASE_URL")).cloned();
+        for (name, value) in variables {
             given.add_variable(&name.to_string_lossy(), value);
         }
+        given.warn_if_unused(&database_url.unwrap_or_default());
         Ok(given)
+    }
+
+    /// Who sets DATABASE_URL means that database, and would look at another.
+    fn warn_if_unused(&mut self, database_url: &OsStr) {
+        let Some((value, place @ Place::Line(_))) = self.values.get(DATABASE_URL) else {
+            return;
+        };
+        let is_same = matches!(value, Value::Text(text) if database_url == text.as_str());
+        if !database_url.is_empty() && !is_same {
+            let place = self.words(place);
+            self.warnings.push(Warning {
+                found: format!("the variable DATABASE_URL is not used, because database.url is set ({place})"),
+                advice: "set HYDRANT__DATABASE__URL instead, which overrides the file, or remove the file's line",
+            });
+        }
     }
 
     fn read_file(&mut self, path: &Path) -> anyhow::Result<()> {

@@ -78,6 +78,7 @@ pub fn config(given: &mut Given) -> Config {
             .into_iter()
             .map(|name| (name.clone(), source(given, &name)))
             .collect(),
+        warnings: given.warnings.clone(),
     }
 }
 

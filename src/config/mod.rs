@@ -41,6 +41,15 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// By name.
     pub source: BTreeMap<String, Source>,
+    pub warnings: Vec<Warning>,
+}
+
+/// What is allowed, and most likely not meant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warning {
+    pub found: String,
+    /// What to do.
+    pub advice: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -286,7 +295,7 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 /// Loads the configuration: the file, over it the environment (`HYDRANT__DATABASE__URL`; `DATABASE_URL` where that one key is
-/// set nowhere else). An empty variable counts as not set.
+/// set nowhere else). An empty variable counts as not set. A `DATABASE_URL` that loses to the file is a warning.
 ///
 /// # Errors
 /// A sentence for each thing that is wrong, with the key, its value, where it stands and what is allowed.

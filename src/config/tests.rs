@@ -352,6 +352,30 @@ fn the_nearer_setting_wins() {
 }
 
 #[test]
+fn a_database_url_that_loses_to_the_file_is_told() {
+    let in_file = "[database]\nurl = \"postgres://file/d\"";
+    let told =
+        |text: &str, variables: &[(&str, &str)]| read(text, variables).unwrap().warnings.len();
+    let plain = ("DATABASE_URL", "postgres://plain:geheim@h/d");
+    let own = ("HYDRANT__DATABASE__URL", "postgres://own/d");
+    assert_eq!(told(in_file, &[plain]), 1);
+    let warning = read(in_file, &[plain]).unwrap().warnings.remove(0).found;
+    assert!(
+        warning.contains("hydrant.toml, line 2") && !warning.contains("geheim"),
+        "{warning}"
+    );
+    for (text, variables) in [
+        ("", &[plain][..]),
+        (in_file, &[("DATABASE_URL", "postgres://file/d")]),
+        (in_file, &[("DATABASE_URL", "")]),
+        // Who sets Hydrant's own variable as well knows which one counts.
+        (in_file, &[plain, own]),
+    ] {
+        assert_eq!(told(text, variables), 0, "{text} {variables:?}");
+    }
+}
+
+#[test]
 fn a_password_is_in_no_debug_output() {
     let secrets = "HYDRANT__SOURCE__WEBHOOKS__ROUTE__CLICKS__SECRETS";
     let config = read(&example(), &[(secrets, "geheim-0123456789")]).unwrap();

@@ -1,7 +1,9 @@
-//! What the real binary says of a configuration that it cannot use.
+//! What the real binary says of a configuration that it cannot use, or that is hardly meant.
 
 use std::path::Path;
 use std::process::Command;
+
+use crate::support::{database, free_port, program};
 
 const SOURCE: &str = "[source.a]\ntype = 'sqs'\nformat = 'hasoffers'\nqueue_url = 'https://sqs.us-east-1.amazonaws.com/1/a'\n";
 const DATABASE: &str = "[database]\nurl = 'postgres://u:geheim@127.0.0.1:1/d'\n";
@@ -316,4 +318,41 @@ fn a_source_that_is_not_there_cannot_be_asked_for() {
     std::fs::write(folder.path().join("a.toml"), format!("{DATABASE}{SOURCE}")).unwrap();
     let said = run(folder.path(), &["--config", "a.toml", "--source", "b"], &[]);
     assert_eq!(said, "there is no source \"b\": the configuration has a");
+}
+
+#[tokio::test]
+async fn a_database_url_that_is_not_used_is_told() {
+    let (db, folder) = (database().await, tempfile::tempdir().unwrap());
+    let settings = format!(
+        "database.url = '{}'
+         admin.listen = '127.0.0.1:{}'
+         source.files.type = 'file'
+         source.files.format = 'hasoffers'
+         source.files.path = '{}'
+         source.files.poll_secs = 1",
+        db.url,
+        free_port(),
+        folder.path().display()
+    );
+    let file = folder.path().join(".settings.toml");
+    std::fs::write(&file, settings).unwrap();
+    let hydrant = |args: &[&str]| {
+        let args = [args, &["--config", file.to_str().unwrap()]].concat();
+        let other = ("DATABASE_URL", "postgres://u:geheim@127.0.0.1:1/d");
+        program::run(&args, &[other], b"")
+    };
+    let words = "the variable DATABASE_URL is not used, because database.url is set";
+    let ran = hydrant(&["run", "--until-empty"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert_eq!(ran.err.matches(words).count(), 1, "{}", ran.err);
+    let checked = hydrant(&["check"]);
+    let told = checked.text().lines().find(|line| line.contains(words));
+    assert!(
+        told.is_some_and(|line| line.starts_with("warn  configuration")),
+        "{}",
+        checked.text()
+    );
+    for said in [&ran.err, &checked.err, checked.text()] {
+        assert!(!said.contains("geheim"), "{said}");
+    }
 }

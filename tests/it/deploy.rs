@@ -8,12 +8,14 @@ use hydrant::config;
 use serde_json::Value;
 
 use crate::pages::{page, takes};
+use crate::support::database;
 use crate::support::program::run;
 
 const TELEMETRY: &str = include_str!("../../src/telemetry.rs");
 const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 const RULES: &str = include_str!("../../deploy/prometheus/hydrant.rules.yml");
 const RULES_TEST: &str = include_str!("../../deploy/prometheus/hydrant.rules.test.yml");
+const EXAMPLE: &str = include_str!("../../config/hydrant.toml");
 const UNIT: &str = include_str!("../../deploy/systemd/hydrant.service");
 const TERRAFORM: &str = include_str!("../../deploy/terraform/main.tf");
 const KUBERNETES: &str = include_str!("../../deploy/kubernetes/hydrant.yaml");
@@ -113,6 +115,16 @@ fn the_dashboard_shows_metrics_that_exist() {
     }
 }
 
+#[test]
+fn the_dashboard_shows_every_metric() {
+    let names = TELEMETRY.split("= \"hydrant_").skip(1);
+    let names: Vec<&str> = names.map(|it| it.split('"').next().unwrap()).collect();
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        assert!(DASHBOARD.contains(&format!("hydrant_{name}")), "{name}");
+    }
+}
+
 /// The name and the text of each alert.
 fn alerts() -> Vec<(&'static str, &'static str)> {
     let alerts = RULES.split("- alert: ").skip(1);
@@ -181,6 +193,21 @@ fn the_unit_gives_the_daemon_the_time_that_it_takes() {
     assert!(seconds("TimeoutStopSec") > defaults.shutdown_secs);
     let statement = defaults.database.statement_timeout_ms / 1000;
     assert!(seconds("WatchdogSec") > 2 * statement + 60);
+}
+
+/// What the unit's environment file sets overrides the configuration that is installed beside it.
+#[tokio::test]
+async fn the_database_of_the_environment_file_is_the_one_that_is_used() {
+    let shown = "HYDRANT__DATABASE__URL";
+    for text in [UNIT, &page("docs/deploy.md").text, EXAMPLE] {
+        assert!(text.contains(shown), "{text}");
+    }
+    let db = database().await;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/hydrant.toml");
+    let migrated = run(&["migrate", "--config", file], &[(shown, &db.url)], b"");
+    assert_eq!(migrated.status, 0, "{}", migrated.err);
+    let tables = db.rows("select count(*) from events").await;
+    assert_eq!(tables, ["0"]);
 }
 
 /// What a policy document of Terraform allows, by the queue that it is about.
@@ -297,6 +324,17 @@ fn compose_sets_variables_that_exist() {
     // Whoever answers there: 2 would be settings that are not understood.
     let finished = run(&["healthcheck"], &variables, b"");
     assert_ne!(finished.status, 2, "{}", finished.err);
+}
+
+/// Two that build the same image at the same time would be in each other's way.
+#[test]
+fn compose_builds_one_image_once() {
+    let compose = yaml(COMPOSE).remove(0);
+    let services = compose["services"].as_object().unwrap();
+    let built = services.iter().filter(|(_, it)| !it["build"].is_null());
+    let built: Vec<&String> = built.map(|(name, _)| name).collect();
+    assert_eq!(built, ["hydrant"]);
+    assert_eq!(services["queue"]["pull_policy"], "never");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What shells and readers of manuals get, and what programs do: completions, manual pages, JSON, exit statuses.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use hydrant::config::PartitionBy;
@@ -141,6 +141,52 @@ fn every_help_tells_the_exit_statuses() {
         );
     }
     assert!(hydrant(&["--help"]).text().contains("Exit status: 0 done"));
+}
+
+/// Those that print no data: they work until they are told to stop, or write text for shells and manuals. `decode` writes JSON
+/// and nothing else.
+const WITHOUT_JSON: [&str; 5] = ["run", "decode", "demo", "completions", "man"];
+
+#[test]
+fn every_command_that_prints_data_takes_json() {
+    fn takes_json(command: &clap::Command) -> bool {
+        let mut nested = command.get_subcommands().peekable();
+        match nested.peek() {
+            Some(_) => nested.all(takes_json),
+            None => command
+                .get_arguments()
+                .any(|it| it.get_long() == Some("json")),
+        }
+    }
+    let program = hydrant::cli::command();
+    let (with, without): (Vec<_>, Vec<_>) =
+        program.get_subcommands().partition(|it| takes_json(it));
+    assert!(with.len() > 10, "{}", with.len());
+    let without: Vec<&str> = without.iter().map(|it| it.get_name()).collect();
+    assert_eq!(without, WITHOUT_JSON);
+}
+
+#[test]
+fn a_stand_in_tells_programs_where_it_is() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hydrant"))
+        .args(["stand-in", "--listen", "127.0.0.1:0", "--json"])
+        .env_clear()
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+    let endpoint = told["endpoint_url"].as_str().unwrap();
+    assert!(endpoint.starts_with("http://127.0.0.1:"), "{told}");
+    let queue_url = format!("{endpoint}/000000000000/hasoffers-firehose");
+    assert_eq!(
+        told,
+        json!({"endpoint_url": endpoint, "queue_url": queue_url})
+    );
 }
 
 #[tokio::test]

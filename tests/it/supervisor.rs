@@ -3,6 +3,8 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::support::program::run;
 use crate::support::sqs_proxy::{Answer, SqsProxy};
 use crate::support::{
@@ -142,6 +144,14 @@ fn healthcheck(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, 
     (finished.status, said, finished.err)
 }
 
+/// The same with --json: the status, and the object.
+fn healthcheck_json(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, Value) {
+    let arguments = [arguments, &["--json"]].concat();
+    let (status, said, _) = healthcheck(&arguments, variables);
+    let told = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (status, told)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthcheck_tells_what_the_daemon_says() {
     let (queue, postgres) = (Queue::start().await, Postgres::start());
@@ -151,6 +161,16 @@ async fn a_healthcheck_tells_what_the_daemon_says() {
     let arguments = ["--config", &config];
     let well = (0, "ready\n".to_owned(), String::new());
     assert_eq!(healthcheck(&arguments, &[]), well);
+    let (status, told) = healthcheck_json(&arguments, &[]);
+    let url = told["url"].as_str().unwrap();
+    assert!(
+        url.starts_with("http://127.0.0.1:") && url.ends_with("/readyz"),
+        "{url}"
+    );
+    assert_eq!(
+        (status, &told),
+        (0, &json!({"url": url, "status": "well", "troubles": []}))
+    );
     postgres.stop(Stop::Fast);
     wait_until("it says what is wrong", 30, async || {
         let (status, said, error) = healthcheck(&arguments, &[]);
@@ -159,6 +179,12 @@ async fn a_healthcheck_tells_what_the_daemon_says() {
     .await;
     let (status, said, _) = healthcheck(&["--live", "--config", &config], &[]);
     assert_eq!((status, said.as_str()), (0, "alive\n"));
+    let (status, told) = healthcheck_json(&arguments, &[]);
+    assert_eq!((status, &told["status"]), (1, &json!("unwell")));
+    let trouble = told["troubles"][0].as_str().unwrap();
+    assert!(!trouble.is_empty() && trouble != "ready", "{told}");
+    let (status, told) = healthcheck_json(&["--live", "--config", &config], &[]);
+    assert_eq!((status, &told["status"]), (0, &json!("well")));
 }
 
 #[test]
@@ -172,4 +198,10 @@ fn a_healthcheck_fails_where_no_daemon_runs() {
     assert_eq!((status, said.as_str()), (1, ""));
     let words = "no daemon answers at http://127.0.0.1:";
     assert!(error.contains(words), "{error}");
+    let (status, told) = healthcheck_json(&[], &variables);
+    assert_eq!((status, &told["status"]), (1, &json!("unreachable")));
+    assert!(
+        told["troubles"][0].as_str().unwrap().contains(words),
+        "{told}"
+    );
 }
