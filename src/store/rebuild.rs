@@ -1,6 +1,6 @@
 //! Mending what is derived: ids with several contents are settled anew, ledgers whose patches are not what they come to are
-//! folded again, and the sums of the rollup get what they lack. Under the locks of the writers and in their order, so it is safe while daemons run; what is right
-//! already is not touched.
+//! folded again, and the sums of the rollup get what they lack. Under the locks of the writers and in their order, so it is
+//! safe while daemons run; what is right already is not touched.
 
 use std::time::Duration;
 
