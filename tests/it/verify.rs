@@ -1,6 +1,7 @@
 //! `hydrant verify`: it is quiet where all is well, and finds each thing that is not.
 
 mod found;
+mod interrupted;
 mod live;
 mod rebuild;
 mod since;

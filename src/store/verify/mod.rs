@@ -30,7 +30,7 @@ const PACE: u64 = 4_096;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scope {
     All,
-    /// Those of which a fact came on this day (UTC) or later.
+    /// Those of which a fact came on this day (UTC) or later, or lost to one that did.
     Since(Day),
     /// One: (network_id, record_id).
     Record(String, String),
