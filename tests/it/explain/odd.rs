@@ -99,6 +99,33 @@ async fn a_content_that_lost_is_told_with_why() {
 }
 
 #[tokio::test]
+async fn a_content_that_lost_to_one_that_is_gone_is_told() {
+    let mut desk = Desk::new().await;
+    let original = |payout: i64| json!({"event_id": "c", "action": "conversion", "tune_event_id": "r", "payout": payout});
+    desk.dispatched(20, &[original(5)]).await;
+    desk.dispatched(10, &[original(6)]).await;
+    desk.database.rows("delete from events").await;
+    let record = desk.record("c");
+    assert_eq!(record["kind"], "variant");
+    let variant = &record["variants"][0];
+    assert_eq!(
+        (&variant["event_id"], &variant["lost"]["dispatch_timestamp"]),
+        (&json!("c"), &json!(20))
+    );
+    assert_eq!(
+        (&variant["won"], &variant["lost_by"], &variant["differs"]),
+        (&Value::Null, &Value::Null, &json!([]))
+    );
+    let text = desk.text("r");
+    assert!(
+        text.contains(
+            "no content of this id stands in its table: hydrant verify says whether one should"
+        ),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_no_conversion_is_told_as_well() {
     let mut desk = Desk::new().await;
     desk.come(&[
