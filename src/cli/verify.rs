@@ -38,7 +38,7 @@ pub struct Rebuild {
     #[arg(long, value_name = "DAY", value_parser = day, group = "which")]
     pub since: Option<Day>,
     /// One record
-    #[arg(long, num_args = 2, value_names = ["NETWORK", "ID"], group = "which")]
+    #[arg(long, num_args = 2, value_names = ["NETWORK", "ID"], group = "which", allow_hyphen_values = true)]
     pub record: Option<Vec<String>>,
     /// Go on behind this record: what an interrupted run printed
     #[arg(long, num_args = 2, value_names = ["NETWORK", "ID"], conflicts_with = "record", allow_hyphen_values = true)]

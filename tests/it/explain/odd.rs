@@ -160,6 +160,27 @@ async fn a_patch_that_is_not_its_ledger_is_told() {
 }
 
 #[tokio::test]
+async fn an_id_may_begin_with_a_hyphen() {
+    let mut desk = Desk::new().await;
+    desk.come(&[
+        json!({"event_id": -5, "action": "conversion", "tune_event_id": "-r"}),
+        json!({"event_id": "--json", "action": "click"}),
+    ])
+    .await;
+    assert_eq!(desk.record("-5")["record_id"], "-r");
+    assert_eq!(desk.record("-r")["original"]["event_id"], "-5");
+    // One that is an option stands behind two hyphens.
+    let ended = desk.explain(&["--json", "--", "--json"]);
+    assert_eq!(ended.status, 0, "{}", ended.err);
+    let help = run(&["explain", "--help"], &[], b"");
+    assert!(
+        help.text().contains("Usage: hydrant explain"),
+        "{}",
+        help.text()
+    );
+}
+
+#[tokio::test]
 async fn an_id_that_nothing_has_is_told() {
     let desk = out_of_order().await;
     for args in [&["nobody"][..], &["nobody", "--json"]] {
