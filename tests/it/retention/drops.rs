@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hydrant::config::{PartitionBy, Retention};
+use hydrant::store::repartition::repartition;
 use hydrant::store::retention::Action;
 use hydrant::store::verify::{Scope, Snapshot};
 use serde_json::{Value, json};
@@ -125,6 +126,22 @@ async fn a_day_whose_events_came_in_time_goes_when_it_is_old() {
         [(Action::Drop, table(&days[0]), 0)]
     );
     assert_eq!(db.rows(IDS).await, days[1..]);
+}
+
+#[tokio::test]
+async fn what_came_late_is_known_of_days_that_get_a_table_later() {
+    let db = database().await;
+    let none = prepared(&db, PartitionBy::None).await;
+    let days = [date(&db, -20).await, date(&db, -1).await];
+    let clicks: Vec<Value> = days.iter().map(|day| click(day, day)).collect();
+    write(&none, &clicks).await;
+    let day = crate::support::store::settings(&db, PartitionBy::Day);
+    assert_eq!(repartition(&day).await.unwrap().days, 2);
+    assert_eq!(
+        db.rows("select l.day::text, l.last_at = e.received_at from late_days l join events e on e.event_day = l.day")
+            .await,
+        [format!("{}|t", days[0])]
+    );
 }
 
 #[tokio::test]
