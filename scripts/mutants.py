@@ -79,8 +79,25 @@ MUTANTS = [
     Mutant(
         "a running sum",
         PATCHES,
-        "adjustment_count = excluded.adjustment_count",
-        "adjustment_count = record_patches.adjustment_count + excluded.adjustment_count",
+        "               adjustment_count = excluded.adjustment_count,\n"
+        "               last_adjustment_sequence_id = excluded.last_adjustment_sequence_id,\n"
+        "               last_adjusted_at = excluded.last_adjusted_at,\n"
+        '               {set}"#,\n'
+        '        names = names.join(", "),\n'
+        '        values = values.join(", "),\n'
+        '        arrays = arrays.join(", "),\n'
+        '        set = set.join(", "),\n',
+        "               adjustment_count = record_patches.adjustment_count + excluded.adjustment_count,\n"
+        "               last_adjustment_sequence_id = excluded.last_adjustment_sequence_id,\n"
+        "               last_adjusted_at = excluded.last_adjusted_at,\n"
+        '               {set}"#,\n'
+        '        names = names.join(", "),\n'
+        '        values = values.join(", "),\n'
+        '        arrays = arrays.join(", "),\n'
+        '        set = set.join(", ").replace(\n'
+        '            "payout = excluded.payout",\n'
+        '            "payout = record_patches.payout + excluded.payout",\n'
+        "        ),\n",
         CONVERGENCE,
     ),
     Mutant(

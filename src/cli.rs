@@ -282,7 +282,7 @@ pub struct Explain {
     #[arg(value_name = "NETWORK", value_parser = network_id)]
     pub network_id: String,
     /// A tune_event_id, an event_id or a record_id; clicks and impressions are found by their event_id
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", allow_hyphen_values = true)]
     pub id: String,
     /// Write one JSON object
     #[arg(long)]

@@ -12,9 +12,10 @@ use crate::formats::value::Day;
 pub struct Verify {
     #[command(flatten)]
     pub common: Common,
-    /// Look at what came on this day (UTC) or later: records of which a fact came (V2 to V6), conversions and
-    /// adjustments that came (V10), clicks and impressions of that day and later (V1, V10, V13), sums of that day and later (V14). V7 to V9 and V11 look at
-    /// everything. With --digest: rows of that day and later
+    /// Look at what came on this day (UTC) or later: records of which a fact came, and ids and records of which one lost to
+    /// what came (V2 to V6); conversions and adjustments that came (V10), clicks and impressions of that day and later (V1,
+    /// V10, V13), sums of that day and later (V14). V7 to V9 and V11 look at everything. With --digest: rows of that day
+    /// and later
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub since: Option<Day>,
     /// Write one JSON object
@@ -37,7 +38,7 @@ pub struct Rebuild {
     #[arg(long, value_name = "DAY", value_parser = day, group = "which")]
     pub since: Option<Day>,
     /// One record
-    #[arg(long, num_args = 2, value_names = ["NETWORK", "ID"], group = "which")]
+    #[arg(long, num_args = 2, value_names = ["NETWORK", "ID"], group = "which", allow_hyphen_values = true)]
     pub record: Option<Vec<String>>,
     /// Go on behind this record: what an interrupted run printed
     #[arg(long, num_args = 2, value_names = ["NETWORK", "ID"], conflicts_with = "record", allow_hyphen_values = true)]

@@ -1,18 +1,19 @@
 //! `hydrant rebuild`.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use indicatif::ProgressBar;
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, pretty, printed};
 use crate::cli::verify::Rebuild as Arguments;
 use crate::config;
 use crate::store::Settings;
+use crate::store::fault::Fault;
 use crate::store::rebuild::Rebuild;
 use crate::store::verify::Scope;
 use crate::telemetry;
@@ -30,20 +31,21 @@ pub async fn run(args: Arguments) -> Result<(), Failure> {
         (None, None) => Scope::All,
     };
     let mut rebuild = Rebuild::new(&settings, scope, pair(args.after));
-    let interrupted = watch()?;
+    let interrupted = AtomicBool::new(false);
+    let mut signals = Signals::watch()?;
     let bar = ProgressBar::new_spinner();
     let mut told = Instant::now();
-    let outcome = rebuild
-        .run(|so_far| {
-            bar.set_message(progress(so_far));
-            bar.tick();
-            if bar.is_hidden() && told.elapsed() >= QUIET {
-                told = Instant::now();
-                eprintln!("{}; at {}", progress(so_far), position(so_far));
-            }
-            !interrupted.load(Ordering::Relaxed)
-        })
-        .await;
+    let tell = |so_far: &Rebuild| {
+        bar.set_message(progress(so_far));
+        bar.tick();
+        if bar.is_hidden() && told.elapsed() >= QUIET {
+            told = Instant::now();
+            eprintln!("{}; at {}", progress(so_far), position(so_far));
+        }
+        !interrupted.load(Ordering::Relaxed)
+    };
+    let run = Box::pin(rebuild.run(tell));
+    let outcome = unless_told_twice(run, &mut signals, &interrupted).await;
     bar.finish_and_clear();
     let summary = if args.json {
         pretty(&json!({
@@ -77,22 +79,41 @@ fn pair(values: Option<Vec<String>>) -> Option<(String, String)> {
     Some((first, second))
 }
 
-/// Set by SIGINT or SIGTERM. The transaction that is under way is finished.
-fn watch() -> anyhow::Result<Arc<AtomicBool>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let doing = "cannot watch for signals";
-    let mut interrupt = signal(SignalKind::interrupt()).context(doing)?;
-    let mut terminate = signal(SignalKind::terminate()).context(doing)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    tokio::spawn(async move {
+/// SIGINT and SIGTERM.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn watch() -> anyhow::Result<Signals> {
+        let watch = |kind| signal(kind).context("cannot watch for signals");
+        Ok(Signals(
+            watch(SignalKind::interrupt())?,
+            watch(SignalKind::terminate())?,
+        ))
+    }
+
+    async fn told(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
         }
-        flag.store(true, Ordering::Relaxed);
-    });
-    Ok(interrupted)
+    }
+}
+
+/// Runs it. At a first signal the transaction that is under way is finished, or what it waits for is given up; a second one
+/// cuts it wherever it is, and the database rolls back.
+async fn unless_told_twice(
+    mut run: impl Future<Output = Result<bool, Fault>> + Unpin,
+    signals: &mut Signals,
+    interrupted: &AtomicBool,
+) -> Result<bool, Fault> {
+    tokio::select! {
+        outcome = &mut run => return outcome,
+        () = signals.told() => interrupted.store(true, Ordering::Relaxed),
+    }
+    tokio::select! {
+        outcome = run => outcome,
+        () = signals.told() => Ok(false),
+    }
 }
 
 fn progress(rebuild: &Rebuild) -> String {

@@ -43,8 +43,8 @@ pub struct Facts {
     /// The conversions of the record, the least first; then its clicks and impressions, as far as an id names them.
     pub originals: Vec<Fact>,
     pub adjustments: Vec<Fact>,
-    /// Contents that lost, each with the one that won.
-    pub variants: Vec<(Fact, Fact)>,
+    /// Contents that lost, each with the one that won. That may be gone: its day was dropped, or rows were deleted.
+    pub variants: Vec<(Fact, Option<Fact>)>,
     /// What the view `conversions` says: one for each of [`shown_by_conversions`].
     pub conversion: Option<Vec<Option<String>>>,
 }
@@ -141,7 +141,7 @@ impl Snapshot {
         network_id: &str,
         record_id: &str,
         facts: &Facts,
-    ) -> Result<Vec<(Fact, Fact)>, Fault> {
+    ) -> Result<Vec<(Fact, Option<Fact>)>, Fault> {
         let own = facts.originals.iter().chain(&facts.adjustments);
         let mut ids: Vec<&str> = own.map(|fact| fact.event_id.as_str()).collect();
         ids.push(record_id);
@@ -150,9 +150,10 @@ impl Snapshot {
         let mut winners = self.select(&ORIGINALS_SQL, network_id, &ids).await?;
         winners.extend(self.select(&ADJUSTMENTS_SQL, network_id, &ids).await?);
         let pairs = losers.iter().filter_map(|loser| {
-            let winner = winner(loser, &winners)?;
-            let ours = loser.record_id == record_id || winner.record_id == record_id;
-            ours.then(|| (loser.clone(), winner.clone()))
+            let winner = winner(loser, &winners);
+            let mut both = winner.into_iter().chain([loser]);
+            let ours = both.any(|fact| fact.record_id == record_id);
+            ours.then(|| (loser.clone(), winner.cloned()))
         });
         Ok(pairs.collect())
     }

@@ -1,6 +1,6 @@
 //! Mending what is derived: ids with several contents are settled anew, ledgers whose patches are not what they come to are
-//! folded again, and the sums of the rollup get what they lack. Under the locks of the writers and in their order, so it is safe while daemons run; what is right
-//! already is not touched.
+//! folded again, and the sums of the rollup get what they lack. Under the locks of the writers and in their order, so it is
+//! safe while daemons run; what is right already is not touched.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::conflicts::settle_anew;
 use super::connection::{Settings, execute};
 use super::facts;
-use super::fault::Fault;
+use super::fault::{Fault, Why};
 use super::partitions::{Leaf, Partitions};
 use super::patches::{self, Records};
 use super::plan::Table;
@@ -59,8 +59,8 @@ impl Rebuild {
         }
     }
 
-    /// Goes through the records in the order of their keys. `tell` is called now and then; where it says false, it stops
-    /// at the end of a transaction. Whether it came to the end.
+    /// Goes through the records in the order of their keys. `tell` is called now and then, and before a transaction is
+    /// tried again; where it says false, it stops. Whether it came to the end.
     ///
     /// What is wrong is found in one snapshot. It may be mended by a daemon before we lock it; then folding it again
     /// changes nothing.
@@ -70,7 +70,9 @@ impl Rebuild {
     pub async fn run(&mut self, mut tell: impl FnMut(&Rebuild) -> bool) -> Result<bool, Fault> {
         let mut snapshot = Snapshot::take(&self.settings, self.scope.clone()).await?;
         let mut writer = Writer::connect(&self.settings).await?;
-        self.settle(&mut snapshot, &mut writer).await?;
+        if !self.settle(&mut snapshot, &mut writer, &mut tell).await? {
+            return Ok(false);
+        }
         let (connection, scope, _) = snapshot.parts();
         let mut stream = ledgers::Records::read(connection, scope, self.position.as_ref());
         let mut wrong = Records::new();
@@ -87,13 +89,16 @@ impl Rebuild {
             }
             last = Some(record.key);
             if wrong.len() == AT_ONCE || self.records.is_multiple_of(PACE) {
-                self.fold(&mut writer, &mut wrong, &mut last).await?;
-                if !tell(self) {
+                let is_done = self.fold(&mut writer, &mut wrong, &mut last, &mut tell);
+                if !is_done.await? || !tell(self) {
                     return Ok(false);
                 }
             }
         }
-        self.fold(&mut writer, &mut wrong, &mut last).await?;
+        let is_done = self.fold(&mut writer, &mut wrong, &mut last, &mut tell);
+        if !is_done.await? || !tell(self) {
+            return Ok(false);
+        }
         drop(stream);
         snapshot.close().await;
         self.groups = match self.scope {
@@ -104,8 +109,13 @@ impl Rebuild {
         Ok(true)
     }
 
-    /// Settles the ids of V6.
-    async fn settle(&mut self, snapshot: &mut Snapshot, writer: &mut Writer) -> Result<(), Fault> {
+    /// Settles the ids of V6. False where it was stopped.
+    async fn settle(
+        &mut self,
+        snapshot: &mut Snapshot,
+        writer: &mut Writer,
+        tell: &mut impl FnMut(&Rebuild) -> bool,
+    ) -> Result<bool, Fault> {
         let (connection, scope, days) = snapshot.parts();
         let found = sqlx::query(AssertSqlSafe(rows::unsettled_keys(scope, days)))
             .persistent(false)
@@ -122,29 +132,40 @@ impl Rebuild {
             .collect();
         // One in a transaction: a writer adds rows before it locks those that conflict, and we do both for each id. So we
         // wait for no id while we hold another.
+        let none = Records::new();
         for id in &ids {
-            writer.mend(Some(id), &Records::new()).await?;
+            let mended = writer.mend(Some(id), &none, || tell(self));
+            if !mended.await? {
+                return Ok(false);
+            }
             self.settled += 1;
+            if !tell(self) {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Folds the ledgers of `wrong`; then everything up to `last` is right.
+    /// Folds the ledgers of `wrong`; then everything up to `last` is right. False where it was stopped before.
     async fn fold(
         &mut self,
         writer: &mut Writer,
         wrong: &mut Records,
         last: &mut Option<Key>,
-    ) -> Result<(), Fault> {
+        tell: &mut impl FnMut(&Rebuild) -> bool,
+    ) -> Result<bool, Fault> {
         if !wrong.is_empty() {
-            writer.mend(None, wrong).await?;
+            let mended = writer.mend(None, wrong, || tell(self));
+            if !mended.await? {
+                return Ok(false);
+            }
             self.changed += wrong.len() as u64;
             wrong.clear();
         }
         if last.is_some() {
             self.position = last.take();
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -184,26 +205,41 @@ impl Writer {
         })
     }
 
-    /// One transaction; again where others were in its way.
-    async fn mend(&mut self, id: Option<&Id>, records: &Records) -> Result<(), Fault> {
+    /// One transaction; again where others were in its way, unless `go_on` says no: then it is false.
+    async fn mend(
+        &mut self,
+        id: Option<&Id>,
+        records: &Records,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<bool, Fault> {
+        // As long as a writer's, who waits no longer for an answer either. Whoever gets the fault drops the connection.
+        let deadline = self.settings.statement_timeout * 2;
         let mut attempt = 1;
         loop {
-            let fault = match self.transact(id, records).await {
-                Ok(()) => return Ok(()),
+            let fault = match in_time(deadline, self.transact(id, records)).await {
+                Ok(()) => return Ok(true),
                 Err(fault) => fault,
             };
             if !matches!(fault, Fault::Race(_) | Fault::Contention(_)) || attempt == ATTEMPTS {
                 return Err(fault);
             }
+            if !go_on() {
+                return Ok(false);
+            }
             attempt += 1;
-            execute(&mut self.connection, "rollback".to_owned())
-                .await
-                .map_err(|error| Fault::new(error, "could not roll back"))?;
+            in_time(deadline, self.look_again()).await?;
             tokio::time::sleep(Duration::from_millis(rand::random_range(10..500))).await;
-            self.partitions
-                .load(&mut self.connection, &self.settings)
-                .await?;
         }
+    }
+
+    /// Rolls back, and reads again which partitions there are.
+    async fn look_again(&mut self) -> Result<(), Fault> {
+        execute(&mut self.connection, "rollback".to_owned())
+            .await
+            .map_err(|error| Fault::new(error, "could not roll back"))?;
+        self.partitions
+            .load(&mut self.connection, &self.settings)
+            .await
     }
 
     /// The phases of a writer, in its order: events or adjustments, then patches.
@@ -236,5 +272,16 @@ impl Writer {
         execute(&mut self.connection, "select 1; commit".to_owned())
             .await
             .map_err(|error| Fault::new(error, "could not commit"))
+    }
+}
+
+async fn in_time(
+    deadline: Duration,
+    act: impl Future<Output = Result<(), Fault>>,
+) -> Result<(), Fault> {
+    let sentence = || format!("no answer from the database in {} s", deadline.as_secs());
+    match tokio::time::timeout(deadline, act).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Fault::down(Why::Unavailable, sentence())),
     }
 }

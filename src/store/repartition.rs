@@ -179,10 +179,18 @@ fn out_of_default(settings: &Settings, days: &[Day]) -> Script {
                 )
             })
             .collect(),
-        // With the constraint, ATTACH need not read the default partition again for each day.
+        // With the constraint, ATTACH need not read the default partition again for each day. A day's table does not tell
+        // retention what came late for it, as rows of the default partition do, so that is noted.
         after: format!(
-            "{};\nalter table events_default add constraint moved_days check (partition_day not in ({}));\n{};
+            "{};\n{};\nalter table events_default add constraint moved_days check (partition_day not in ({}));\n{};
              alter table events_default drop constraint moved_days",
+            each(&|table, day| format!(
+                "insert into late_days as l (day, last_at)
+                 select '{day}', max(received_at) from {table} having max(received_at) >= '{} 00:00Z'
+                 on conflict on constraint late_days_day
+                 do update set last_at = greatest(l.last_at, excluded.last_at)",
+                day.plus(2)
+            )),
             each(&|table, _| format!(
                 "alter table {table} add constraint {table}_key unique (network_id, event_id)"
             )),

@@ -1,8 +1,10 @@
 //! `hydrant verify`: it is quiet where all is well, and finds each thing that is not.
 
 mod found;
+mod interrupted;
 mod live;
 mod rebuild;
+mod since;
 
 use hydrant::config::PartitionBy;
 use hydrant::store::migrate::migrate;
@@ -23,7 +25,12 @@ pub fn hydrant(db: &Database, args: &[&str]) -> Finished {
 /// The numbers of the checks that found something.
 #[track_caller]
 pub fn failing(db: &Database) -> (Vec<String>, i32) {
-    let ended = hydrant(db, &["verify", "--json"]);
+    failing_with(db, &[])
+}
+
+#[track_caller]
+fn failing_with(db: &Database, args: &[&str]) -> (Vec<String>, i32) {
+    let ended = hydrant(db, &[&["verify", "--json"], args].concat());
     let report: Value = serde_json::from_slice(&ended.out)
         .unwrap_or_else(|_| panic!("{} {}", ended.status, ended.err));
     let checks = report["checks"].as_array().unwrap();

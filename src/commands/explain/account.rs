@@ -117,15 +117,16 @@ pub struct Standalone {
     pub differences: Values,
 }
 
-/// A content that lost against another of the same id.
+/// A content that lost against another of the same id. Where no content of it stands in its table any more, nobody knows
+/// by what and against which.
 #[derive(Serialize)]
 pub struct Variant {
     pub role: String,
     pub event_id: String,
     pub received_at: String,
-    pub lost_by: Rank,
+    pub lost_by: Option<Rank>,
     pub lost: Content,
-    pub won: Content,
+    pub won: Option<Content>,
     pub differs: Vec<Difference>,
 }
 
@@ -201,7 +202,7 @@ pub fn of(record_id: String, facts: &Facts, personal: bool) -> Result<Account, F
         variants: facts
             .variants
             .iter()
-            .map(|(lost, won)| variant(lost, won, personal))
+            .map(|(lost, won)| variant(lost, won.as_ref(), personal))
             .collect(),
         warnings: warnings(facts, &before),
         now: before
@@ -313,14 +314,30 @@ fn standalone_of(fact: &Fact) -> Standalone {
     }
 }
 
-fn variant(lost: &Fact, won: &Fact, personal: bool) -> Variant {
+fn variant(lost: &Fact, won: Option<&Fact>, personal: bool) -> Variant {
     let content = |fact: &Fact| Content {
         record_id: fact.record_id.clone(),
         dispatch_timestamp: fact.dispatch_timestamp,
         content_hash: fact.content_hash.clone(),
     };
+    let lost_by = |won: &Fact| match lost.dispatch_timestamp == won.dispatch_timestamp {
+        true => Rank::ContentHash,
+        false => Rank::DispatchTimestamp,
+    };
+    Variant {
+        role: lost.role.clone(),
+        event_id: lost.event_id.clone(),
+        received_at: lost.received_at.clone(),
+        lost_by: won.map(lost_by),
+        lost: content(lost),
+        won: won.map(content),
+        differs: won.map_or_else(Vec::new, |won| differing(lost, won, personal)),
+    }
+}
+
+fn differing(lost: &Fact, won: &Fact, personal: bool) -> Vec<Difference> {
     let fields = FIELDS.iter().map(|field| field.name);
-    let differs = ["tune_event_id", "action", "adjust_action", "event_day"]
+    ["tune_event_id", "action", "adjust_action", "event_day"]
         .into_iter()
         .chain(fields)
         .chain(["extra"])
@@ -329,20 +346,8 @@ fn variant(lost: &Fact, won: &Fact, personal: bool) -> Variant {
             field,
             lost: shown(field, any_value(lost, field), personal),
             won: shown(field, any_value(won, field), personal),
-        });
-    Variant {
-        role: lost.role.clone(),
-        event_id: lost.event_id.clone(),
-        received_at: lost.received_at.clone(),
-        lost_by: if lost.dispatch_timestamp == won.dispatch_timestamp {
-            Rank::ContentHash
-        } else {
-            Rank::DispatchTimestamp
-        },
-        lost: content(lost),
-        won: content(won),
-        differs: differs.collect(),
-    }
+        })
+        .collect()
 }
 
 /// A value of an event, be it a field or what Hydrant keeps beside them.
@@ -376,7 +381,7 @@ fn warnings(facts: &Facts, now: &[Now]) -> Vec<String> {
         (time, fact.content_hash.clone())
     };
     for (lost, won) in &facts.variants {
-        if rank(lost) < rank(won) {
+        if won.as_ref().is_some_and(|won| rank(lost) < rank(won)) {
             warnings.push(format!(
                 "another content of {} {} should stand in its place: run hydrant verify",
                 lost.role, lost.event_id

@@ -243,28 +243,14 @@ fn variant(variant: &Variant) -> String {
         "\nVARIANT: {} {} came with another content as well, which does not count\n",
         variant.role, variant.event_id
     );
-    let why = match variant.lost_by {
-        Rank::DispatchTimestamp => format!(
-            "its dispatch_timestamp is {}, that of the winner {}: the least wins",
-            dispatched(&variant.lost),
-            dispatched(&variant.won)
-        ),
-        Rank::ContentHash => format!(
-            "both have the dispatch_timestamp {}; its hash is {}…, that of the winner {}…: the least wins",
-            dispatched(&variant.lost),
-            beginning(&variant.lost.content_hash),
-            beginning(&variant.won.content_hash)
-        ),
-    };
     let mut rows = vec![
         row("received", time(&variant.received_at)),
-        row("lost", why),
+        row("lost", why_it_lost(variant)),
     ];
-    if variant.lost.record_id != variant.won.record_id {
-        let told = format!(
-            "{} instead of {}",
-            variant.lost.record_id, variant.won.record_id
-        );
+    if let Some(won) = &variant.won
+        && variant.lost.record_id != won.record_id
+    {
+        let told = format!("{} instead of {}", variant.lost.record_id, won.record_id);
         rows.push(row("record", told));
     }
     for differs in &variant.differs {
@@ -277,6 +263,26 @@ fn variant(variant: &Variant) -> String {
     }
     text += &table(&rows, "  ");
     text
+}
+
+fn why_it_lost(variant: &Variant) -> String {
+    let (Some(won), Some(lost_by)) = (&variant.won, variant.lost_by) else {
+        return "no content of this id stands in its table: hydrant verify says whether one should"
+            .to_owned();
+    };
+    match lost_by {
+        Rank::DispatchTimestamp => format!(
+            "its dispatch_timestamp is {}, that of the winner {}: the least wins",
+            dispatched(&variant.lost),
+            dispatched(won)
+        ),
+        Rank::ContentHash => format!(
+            "both have the dispatch_timestamp {}; its hash is {}…, that of the winner {}…: the least wins",
+            dispatched(&variant.lost),
+            beginning(&variant.lost.content_hash),
+            beginning(&won.content_hash)
+        ),
+    }
 }
 
 fn dispatched(content: &Content) -> String {

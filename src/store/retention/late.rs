@@ -1,11 +1,11 @@
-//! What comes so long after its day that the day might be dropped or blanked already.
+//! What comes later than the day after its own. A day goes 28 days after it is over, and what came for it last may come
+//! again for 28 days from then on; or the day is blanked already, and must be looked at again.
 
 use std::collections::BTreeSet;
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-use crate::config::HORIZON_DAYS;
 use crate::formats::value::Day;
 use crate::store::fault::Fault;
 use crate::store::partitions::today;
@@ -27,12 +27,10 @@ pub async fn noted_since(
 /// Notes those of the days that are late, within the transaction that writes to their partitions. A day is noted once an
 /// hour, so that writers do not wait for each other; who reads the notes allows for that.
 pub async fn note(connection: &mut PgConnection, days: &[Day]) -> Result<(), Fault> {
-    let since = today().plus(-(HORIZON_DAYS as i32));
-    let late: Vec<i32> = days
-        .iter()
-        .filter(|day| **day < since)
-        .map(|d| d.0)
-        .collect();
+    // What came by the end of the day after is 28 days old when its day goes: that takes no note.
+    let yesterday = today().plus(-1);
+    let late = days.iter().filter(|day| **day < yesterday);
+    let late: Vec<i32> = late.map(|day| day.0).collect();
     if late.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 //!
 //! Everything is done in small transactions with pauses as long as they took, and may end between any two of them: the next
 //! run finds what is left. No statement waits for another's lock on a row; for a lock on a table it waits a second, and then
-//! again later. [`late`] keeps what came long after its day from being dropped while it may come again.
+//! again later. [`late`] keeps what came after its day from being dropped while it may come again.
 
 pub(super) mod blanks;
 mod drops;

@@ -30,7 +30,7 @@ const PACE: u64 = 4_096;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scope {
     All,
-    /// Those of which a fact came on this day (UTC) or later.
+    /// Those of which a fact came on this day (UTC) or later, or lost to one that did.
     Since(Day),
     /// One: (network_id, record_id).
     Record(String, String),
@@ -180,9 +180,24 @@ impl Scope {
     /// Postgres does not look for them.
     fn with_touched(&self) -> String {
         let records = match self {
+            // Where one of several contents of an id came since, the records of all of them: one that lost is moved aside
+            // with its old time, and its record lacks it from then on.
             Scope::Since(day) => format!(
                 "select network_id, record_id from adjustments where received_at >= '{day}'
-                 union select network_id, record_id from events_conversions where received_at >= '{day}'"
+                 union select network_id, record_id from events_conversions where received_at >= '{day}'
+                 union select v.network_id, unnest(array[v.record_id, w.record_id])
+                 from event_variants v
+                 cross join lateral (
+                     select e.record_id, e.received_at from adjustments e
+                     where v.role = 'adjustment' and {of_id}
+                     union all
+                     select e.record_id, e.received_at from events_conversions e
+                     where v.partition_day = '{conversions}' and {of_id}
+                     offset 0
+                 ) w
+                 where v.received_at >= '{day}' or w.received_at >= '{day}'",
+                conversions = Day::CONVERSIONS,
+                of_id = "e.network_id = v.network_id and e.event_id = v.event_id"
             ),
             Scope::All | Scope::Record(..) => "select null, null".to_owned(),
         };

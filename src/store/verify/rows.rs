@@ -79,17 +79,15 @@ pub fn unsettled_keys(scope: &Scope, days: &[Day]) -> String {
 /// of another day, when both days shared a table that they share no more.
 fn unsettled(scope: &Scope, days: &[Day], columns: &str) -> String {
     let days: Vec<String> = days.iter().map(Day::to_string).collect();
-    let (these, either) = match scope {
-        Scope::All => ("true".to_owned(), "true".to_owned()),
-        Scope::Since(day) => (format!("v.received_at >= '{day}'"), "true".to_owned()),
-        Scope::Record(..) => (
-            "true".to_owned(),
-            format!("({} or {})", scope.of_records("v"), scope.of_records("w")),
-        ),
+    let which = match scope {
+        Scope::All => "true".to_owned(),
+        // What lost keeps its time when it is moved aside: then its winner came since.
+        Scope::Since(day) => format!("(v.received_at >= '{day}' or w.received_at >= '{day}')"),
+        Scope::Record(..) => format!("({} or {})", scope.of_records("v"), scope.of_records("w")),
     };
     let of_id = "e.network_id = v.network_id and e.event_id = v.event_id";
-    let from =
-        "select e.network_id, e.record_id, e.content_hash, e.dispatch_timestamp, e.event_id from";
+    let from = "select e.network_id, e.record_id, e.event_id, e.content_hash, e.dispatch_timestamp,
+                 e.received_at from";
     format!(
         "select {columns}
          from (
@@ -99,7 +97,7 @@ fn unsettled(scope: &Scope, days: &[Day], columns: &str) -> String {
                      when v.partition_day = any ('{{{days}}}'::date[]) then 'day'
                      else 'default'
                  end as place
-             from event_variants v where {these}
+             from event_variants v
          ) v
          left join lateral (
              {from} adjustments e where v.place = 'adjustments' and {of_id}
@@ -111,7 +109,7 @@ fn unsettled(scope: &Scope, days: &[Day], columns: &str) -> String {
              {from} events_default e where v.place = 'default' and {of_id}
              offset 0
          ) w on true
-         where {either} and (
+         where {which} and (
              w.content_hash is null and (
                  v.place <> 'default'
                  or exists (select from events e where e.partition_day > '{conversions}' and {of_id})

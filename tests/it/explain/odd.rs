@@ -99,6 +99,33 @@ async fn a_content_that_lost_is_told_with_why() {
 }
 
 #[tokio::test]
+async fn a_content_that_lost_to_one_that_is_gone_is_told() {
+    let mut desk = Desk::new().await;
+    let original = |payout: i64| json!({"event_id": "c", "action": "conversion", "tune_event_id": "r", "payout": payout});
+    desk.dispatched(20, &[original(5)]).await;
+    desk.dispatched(10, &[original(6)]).await;
+    desk.database.rows("delete from events").await;
+    let record = desk.record("c");
+    assert_eq!(record["kind"], "variant");
+    let variant = &record["variants"][0];
+    assert_eq!(
+        (&variant["event_id"], &variant["lost"]["dispatch_timestamp"]),
+        (&json!("c"), &json!(20))
+    );
+    assert_eq!(
+        (&variant["won"], &variant["lost_by"], &variant["differs"]),
+        (&Value::Null, &Value::Null, &json!([]))
+    );
+    let text = desk.text("r");
+    assert!(
+        text.contains(
+            "no content of this id stands in its table: hydrant verify says whether one should"
+        ),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_no_conversion_is_told_as_well() {
     let mut desk = Desk::new().await;
     desk.come(&[
@@ -129,6 +156,27 @@ async fn a_patch_that_is_not_its_ledger_is_told() {
     assert!(
         told.contains("in status, payout, net_payout: run hydrant verify"),
         "{told}"
+    );
+}
+
+#[tokio::test]
+async fn an_id_may_begin_with_a_hyphen() {
+    let mut desk = Desk::new().await;
+    desk.come(&[
+        json!({"event_id": -5, "action": "conversion", "tune_event_id": "-r"}),
+        json!({"event_id": "--json", "action": "click"}),
+    ])
+    .await;
+    assert_eq!(desk.record("-5")["record_id"], "-r");
+    assert_eq!(desk.record("-r")["original"]["event_id"], "-5");
+    // One that is an option stands behind two hyphens.
+    let ended = desk.explain(&["--json", "--", "--json"]);
+    assert_eq!(ended.status, 0, "{}", ended.err);
+    let help = run(&["explain", "--help"], &[], b"");
+    assert!(
+        help.text().contains("Usage: hydrant explain"),
+        "{}",
+        help.text()
     );
 }
 

@@ -5,6 +5,8 @@ mod properties;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use hydrant::demo::feed;
 use hydrant::demo::publication;
@@ -12,6 +14,8 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
 const MUTATIONS: usize = 20_000;
+/// Of one input. It takes some milliseconds at most; what takes this long hangs.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Bytes that matter to JSON, to base64 or to text.
 const TOKENS: [&str; 24] = [
@@ -86,15 +90,24 @@ fn mutated(seeds: &[Vec<u8>], rng: &mut Xoshiro256PlusPlus) -> Vec<u8> {
     bytes
 }
 
+/// Inputs go to a thread one by one: of one that hangs nothing comes back.
 fn run(target: &str, property: fn(&[u8])) {
     let seeds = seeds(target);
-    seeds.iter().for_each(|seed| property(seed));
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-    for round in 0..MUTATIONS {
-        let input = mutated(&seeds, &mut rng);
-        let held = std::panic::catch_unwind(|| property(&input));
-        assert!(
-            held.is_ok(),
+    let mutations = std::iter::repeat_with(|| mutated(&seeds, &mut rng)).take(MUTATIONS);
+    let (inputs, received) = mpsc::channel::<Vec<u8>>();
+    let (outcomes, outcome) = mpsc::channel();
+    std::thread::spawn(move || {
+        for input in received {
+            let held = std::panic::catch_unwind(|| property(&input));
+            outcomes.send(held.is_ok()).unwrap();
+        }
+    });
+    for (round, input) in seeds.iter().cloned().chain(mutations).enumerate() {
+        inputs.send(input.clone()).unwrap();
+        assert_eq!(
+            outcome.recv_timeout(LONGEST),
+            Ok(true),
             "round {round}, input {:?}",
             String::from_utf8_lossy(&input)
         );

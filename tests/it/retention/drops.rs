@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hydrant::config::{PartitionBy, Retention};
+use hydrant::store::repartition::repartition;
 use hydrant::store::retention::Action;
 use hydrant::store::verify::{Scope, Snapshot};
 use serde_json::{Value, json};
@@ -76,6 +77,71 @@ async fn old_days_are_dropped_and_everything_else_stays() {
     age(&db).await;
     assert_eq!(retain(&settings, &policy, false).await, [gone[0].clone()]);
     assert_eq!(db.rows(IDS).await, ["1", "29", "c"]);
+}
+
+#[tokio::test]
+async fn a_day_stays_for_28_days_after_what_came_for_it_last() {
+    let db = database().await;
+    let settings = prepared(&db, PartitionBy::Day).await;
+    let mut days = Vec::new();
+    for n in [-20, -2, -1, 0] {
+        days.push(date(&db, n).await);
+    }
+    let clicks: Vec<Value> = days.iter().map(|day| click(day, day)).collect();
+    write(&settings, &clicks).await;
+    let noted = "select day::text from late_days order by 1";
+    assert_eq!(db.rows(noted).await, days[..2]);
+
+    // As if the first day were old already; 27 days after its event came, it still may come again.
+    let policy = events(18);
+    let kept = [(Action::Keep, table(&days[0]), 0)];
+    let came = async |days: u32| {
+        let sql = format!("update late_days set last_at = now() - interval '{days} days'");
+        db.rows(&sql).await;
+    };
+    assert_eq!(retain(&settings, &policy, false).await, kept);
+    came(27).await;
+    assert_eq!(retain(&settings, &policy, false).await, kept);
+    came(30).await;
+    let dropped = [(Action::Drop, table(&days[0]), 0)];
+    assert_eq!(retain(&settings, &policy, false).await, dropped);
+    assert_eq!(db.rows(noted).await, days[1..2]);
+    assert_eq!(db.rows(IDS).await, days[1..]);
+}
+
+#[tokio::test]
+async fn a_day_whose_events_came_in_time_goes_when_it_is_old() {
+    let db = database().await;
+    let settings = prepared(&db, PartitionBy::Day).await;
+    let days = [date(&db, -30).await, date(&db, -29).await];
+    let clicks: Vec<Value> = days.iter().map(|day| click(day, day)).collect();
+    write(&settings, &clicks).await;
+    // As if they had come on the day after, of which nothing is noted.
+    db.rows(
+        "delete from late_days; update events set received_at = event_day + interval '47 hours'",
+    )
+    .await;
+    assert_eq!(
+        retain(&settings, &events(28), false).await,
+        [(Action::Drop, table(&days[0]), 0)]
+    );
+    assert_eq!(db.rows(IDS).await, days[1..]);
+}
+
+#[tokio::test]
+async fn what_came_late_is_known_of_days_that_get_a_table_later() {
+    let db = database().await;
+    let none = prepared(&db, PartitionBy::None).await;
+    let days = [date(&db, -20).await, date(&db, -1).await];
+    let clicks: Vec<Value> = days.iter().map(|day| click(day, day)).collect();
+    write(&none, &clicks).await;
+    let day = crate::support::store::settings(&db, PartitionBy::Day);
+    assert_eq!(repartition(&day).await.unwrap().days, 2);
+    assert_eq!(
+        db.rows("select l.day::text, l.last_at = e.received_at from late_days l join events e on e.event_day = l.day")
+            .await,
+        [format!("{}|t", days[0])]
+    );
 }
 
 #[tokio::test]

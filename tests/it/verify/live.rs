@@ -83,6 +83,48 @@ async fn every_snapshot_of_a_database_that_daemons_write_holds() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoilt_patch_is_mended_beside_writers() {
+    let (queue, db) = (Queue::start().await, database().await);
+    let still = [
+        conversion("still"),
+        update("still", "still", 1, "0.25", "1.75"),
+    ];
+    write(&prepared(&db, PartitionBy::Day).await, 1, &still).await;
+    let day = date(&db, -1).await;
+    let messages: Vec<String> = (0..600).map(|n| message(n, &day)).collect();
+    queue.send(&messages).await;
+    let settings = "source.one.workers = 2\nsource.one.batch_events = 100";
+    let daemon = Daemon::start(&db.url, &[&queue], settings).await;
+    let count = async || db.rows("select count(*) from events").await;
+    let mut beside = 0;
+    while queue.counts().await != Counts::NONE {
+        let before = count().await;
+        // One that nobody writes to, and one that the daemon folds again itself all the time.
+        for record in ["r-still", "r-c0"] {
+            db.rows(&format!(
+                "update record_patches set payout = payout + 7 where record_id = '{record}'"
+            ))
+            .await;
+        }
+        let rebuilt = tokio::task::block_in_place(|| hydrant(&db, &["rebuild", "--all"]));
+        assert_eq!(rebuilt.status, 0, "{}", rebuilt.err);
+        assert!(
+            !rebuilt.text().contains(": 0 folded again"),
+            "{}",
+            rebuilt.text()
+        );
+        let ended = tokio::task::block_in_place(|| hydrant(&db, &["verify"]));
+        assert!(ended.status < 2, "{}{}", ended.text(), ended.err);
+        beside += u32::from(count().await != before);
+    }
+    assert!(beside > 0, "nothing was written meanwhile");
+    assert_eq!(daemon.stop("TERM").await.status, Some(0));
+    assert_eq!(failing(&db), (vec!["V9".to_owned()], 1));
+    let sums = "select record_id, payout from record_patches where record_id in ('r-c0', 'r-still') order by 1";
+    assert_eq!(db.rows(sums).await, ["r-c0|6", "r-still|0.25"]);
+}
+
 fn digest(db: &Database, args: &[&str]) -> Vec<String> {
     let ended = hydrant(db, &[&["verify", "--digest"], args].concat());
     assert_eq!(ended.status, 0, "{}", ended.err);

@@ -91,6 +91,22 @@ async fn it_can_be_told_which_records() {
 }
 
 #[tokio::test]
+async fn an_id_may_begin_with_a_hyphen() {
+    let db = database().await;
+    let settings = prepared(&db, PartitionBy::Day).await;
+    let one = with(update("u", "a", 1, "1", "1"), json!({"tune_event_id": -5}));
+    write(&settings, 1, &[one]).await;
+    for args in [["--record", "n", "-5"], ["--record", "-n", "--all"]] {
+        let told = rebuild(&db, &args);
+        let looked = usize::from(args[2] == "-5");
+        assert!(
+            told.starts_with(&format!("looked at {looked} records")),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_interrupted_run_goes_on_where_it_ended() {
     let db = database().await;
     let settings = prepared(&db, PartitionBy::Day).await;
