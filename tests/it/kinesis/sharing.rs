@@ -14,6 +14,7 @@ use super::{bare, conversions, positions, records, until_empty, until_stored};
 use crate::support::{Daemon, LocalStream, Stream, conversion, database, store, wait_until};
 
 const SHARDS: &str = "hydrant_shards";
+const UNREAD: &str = "hydrant_unread_shards";
 
 async fn until_it_reads(daemon: &Daemon, shards: f64) {
     wait_until("a daemon reads its share", 30, async || {
@@ -59,6 +60,32 @@ async fn two_daemons_share_a_stream_and_one_takes_over_from_the_dead() {
     until_stored(&database, put).await;
     let sql = "select count(distinct event_id), sum(net_payout) = 1.5 * count(*) from conversions";
     assert_eq!(database.rows(sql).await, [format!("{put}|t")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_no_daemon_has_room_for_are_told() {
+    let (stream, database) = (Stream::start(5).await, database().await);
+    let settings = stream.settings("one") + "source.one.workers = 2\n";
+    let daemons = [
+        Daemon::start(&database.url, &[], &settings).await,
+        Daemon::start(&database.url, &[], &settings).await,
+    ];
+    for daemon in &daemons {
+        until_it_reads(daemon, 2.0).await;
+        wait_until("it is told", 60, async || {
+            let (status, said) = daemon.ready().await;
+            let unread = daemon.metric(UNREAD, "source=\"one\"").await;
+            let logged = daemon.log().contains("shards are read by nobody");
+            status == 503 && said.contains("shards that nobody has read") && unread == 1.0 && logged
+        })
+        .await;
+    }
+    let third = Daemon::start(&database.url, &[], &settings).await;
+    until_it_reads(&third, 1.0).await;
+    for daemon in &daemons {
+        daemon.until_ready(30).await;
+        assert_eq!(daemon.metric(UNREAD, "source=\"one\"").await, 0.0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
