@@ -335,7 +335,7 @@ fn describe() {
         (BYTES_IN_FLIGHT, "Bytes of bodies in work, as received"),
         (
             ITERATOR_AGE,
-            "Age of the oldest record that is still to be read, of all shards that this daemon reads",
+            "Age of the oldest record that is still to be read, of all shards that this daemon reads; it grows while none can be",
         ),
         (SHARDS, "Shards that this daemon reads"),
         (

@@ -212,7 +212,7 @@ impl Shards {
         tracing::info!(source = self.feed.name, shard, %position, from, "the shard is read here");
         let reading = Reading {
             lost: CancellationToken::new(),
-            progress: Arc::default(),
+            progress: Arc::new(Progress::new()),
         };
         let reader = ShardReader {
             worker: self.worker.another(),
@@ -256,12 +256,12 @@ impl Shards {
 
     fn show(&self) {
         let source = || self.feed.name.clone();
-        let behind = self.reading.values();
-        let behind = behind.map(|one| one.progress.behind_ms.load(Ordering::Relaxed));
-        let behind_ms = behind.max().unwrap_or(0);
-        gauge!(telemetry::ITERATOR_AGE, "source" => source()).set(behind_ms as f64 / 1000.0);
-        let behind_secs = (behind_ms / 1000) as i64;
-        let oldest = (behind_ms > 0).then(|| clock::unix_seconds() - behind_secs);
+        let poll = Duration::from_millis(self.kinesis.settings.poll_interval_ms);
+        let now = Instant::now();
+        let ages = self.reading.values().map(|one| one.progress.age(now, poll));
+        let age = ages.max().unwrap_or_default();
+        gauge!(telemetry::ITERATOR_AGE, "source" => source()).set(age.as_secs_f64());
+        let oldest = (!age.is_zero()).then(|| clock::unix_seconds() - age.as_secs() as i64);
         self.feed.note_oldest(oldest);
         self.feed.backlog.tell(Backlog {
             shards: Some(self.reading.len() as u64),
