@@ -77,8 +77,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// Puts a value where it belongs: into the column of that name, if there is one and the value fits, or else into `extra`
-    /// by its own name.
+    /// Puts a value where it belongs: into the column of that name, if there is one that is free and the value fits, or else
+    /// into `extra` by its own name. Where the column has the same value already, there is nothing to keep.
     ///
     /// # Errors
     /// An amount of money that is none, and what is too deep or too much.

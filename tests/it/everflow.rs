@@ -195,6 +195,9 @@ fn firehose() -> Vec<(EventType, String)> {
             update[field] = json!(time);
             all.push((EventType::Firehose, update));
             let offer = json!({"network_offer_id": id, "offer_status": "active", "time_saved": time / 2, "name": time});
+            let mut created = offer.clone();
+            created["name"] = json!(format!("created {time}"));
+            all.push((EventType::OfferCreated, created));
             all.push((EventType::OfferUpdated, offer));
         }
     }
@@ -236,8 +239,11 @@ async fn writers_at_once_in_any_order_come_to_the_same() {
             outcome.unwrap();
         }
         outcomes.push(database.rows(EVERYTHING).await);
+        // The update of the same second, and not the one with the greater hash.
+        let offers = "select distinct name, time_saved from everflow_offers";
+        assert_eq!(database.rows(offers).await, ["4|2"]);
     }
-    assert_eq!(outcomes[0].len(), 6 + 6 + 6 + 6 * 5 + 6 * 4);
+    assert_eq!(outcomes[0].len(), 6 + 6 + 6 + 6 * 5 + 6 * 8);
     assert!(
         outcomes.iter().all(|outcome| *outcome == outcomes[0]),
         "{outcomes:#?}"
