@@ -96,7 +96,11 @@ impl Row {
             return self.keep(own_name, raw);
         };
         match self.typed(field.kind, raw)? {
-            Some(typed) => drop(self.columns.insert(field.column, typed)),
+            Some(typed) => match self.columns.get(field.column) {
+                None => drop(self.columns.insert(field.column, typed)),
+                Some(first) if *first == typed => {}
+                Some(_) => self.keep(own_name, raw)?,
+            },
             None if field.kind == Kind::Money => {
                 let detail =
                     format!("{own_name} is not a decimal below 10^15 with at most 12 places");
