@@ -1,6 +1,7 @@
 //! Everflow: the vendor's own examples, field by field; whatever comes in whatever order; and the real daemon.
 
 mod daemon;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,6 +95,10 @@ async fn the_vendors_conversions_land_field_by_field() {
     let mut store = store(&database).await;
     deliver(&mut store, EventType::Conversion, CONVERSION).await;
     deliver(&mut store, EventType::Event, &format!("[{EVENT}]")).await;
+    expect_vendors_conversions(&database).await;
+}
+
+async fn expect_vendors_conversions(database: &Database) {
     for (payload, rule, query) in [
         (
             CONVERSION,
@@ -112,7 +117,7 @@ async fn the_vendors_conversions_land_field_by_field() {
         ));
         expected.insert("query_parameters".into(), query);
         let rule = format!("network_offer_payout_revenue_id = '{rule}'");
-        let row = row(&database, "everflow_conversions", &rule).await;
+        let row = row(database, "everflow_conversions", &rule).await;
         assert_eq!(plain(&row.into()), plain(&expected.into()));
     }
 }
