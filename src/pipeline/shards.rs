@@ -212,7 +212,7 @@ impl Shards {
         tracing::info!(source = self.feed.name, shard, %position, from, "the shard is read here");
         let reading = Reading {
             lost: CancellationToken::new(),
-            progress: Arc::new(Progress::new()),
+            progress: Arc::default(),
         };
         let reader = ShardReader {
             worker: self.worker.another(),

@@ -46,15 +46,17 @@ pub struct Progress {
     pub empty_reads: AtomicU32,
 }
 
-impl Progress {
-    pub fn new() -> Progress {
+impl Default for Progress {
+    fn default() -> Progress {
         Progress {
             behind_ms: AtomicU64::new(0),
             read_at: Mutex::new(Instant::now()),
             empty_reads: AtomicU32::new(0),
         }
     }
+}
 
+impl Progress {
     /// How old the oldest record may be that is not read yet. Kinesis tells with each read; when there has been none for
     /// long, something may have come right behind the last one, and has waited since.
     pub fn age(&self, now: Instant, between_reads: Duration) -> Duration {
@@ -238,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_not_read_gets_older() {
-        let (progress, poll) = (Progress::new(), Duration::from_secs(1));
+        let (progress, poll) = (Progress::default(), Duration::from_secs(1));
         let second = Duration::from_secs(1);
         let at = |seconds| Instant::now() + seconds * second;
         assert_eq!(progress.age(at(0), poll), Duration::ZERO);
