@@ -1,5 +1,6 @@
-//! Whether a source is well, by three clocks: when a receive was last answered, when a transaction was last committed, and
-//! since when the oldest delivery in flight is held. The pipeline sets them; what they say is a pure function of them.
+//! Whether a source is well, by four clocks: when a receive was last answered, when a transaction was last committed, since
+//! when the oldest delivery in flight is held, and since when shards are read by nobody. The pipeline sets them; what they
+//! say is a pure function of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,8 @@ struct Times {
     committed: Option<Moment>,
     /// How many deliveries are in flight, by when the first of their batch came.
     held: BTreeMap<Instant, usize>,
+    /// How many shards are read by nobody, and since when there are any.
+    unread: Option<(usize, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,8 @@ pub struct Reading {
     pub in_flight: usize,
     /// For how long the oldest of them is held.
     pub oldest_in_flight: Option<Duration>,
+    /// How many shards are read by nobody, and for how long there are any.
+    pub unread: Option<(usize, Duration)>,
 }
 
 /// How long a source that is well may take.
@@ -69,6 +74,8 @@ pub struct Limits {
     pub silence: Option<Duration>,
     /// From a receive to the acknowledgement.
     pub in_flight: Duration,
+    /// With shards that nobody reads: until then the lease of one that has died may still hold others off.
+    pub unread: Option<Duration>,
 }
 
 impl Default for Clocks {
@@ -78,6 +85,7 @@ impl Default for Clocks {
             received: None,
             committed: None,
             held: BTreeMap::new(),
+            unread: None,
         }))
     }
 }
@@ -101,6 +109,13 @@ impl Clocks {
             (Some(_), false) => times.expecting = None,
             _ => {}
         }
+    }
+
+    /// Says how many shards are read by nobody now.
+    pub fn leave_unread(&self, count: usize) {
+        let mut times = self.times();
+        let since = times.unread.map_or_else(Instant::now, |(_, since)| since);
+        times.unread = (count > 0).then_some((count, since));
     }
 
     /// One more delivery is in flight, of a batch that is held since then.
@@ -130,6 +145,7 @@ impl Clocks {
             silence: times.expecting.map(silent_since).map(since),
             in_flight: times.held.values().sum(),
             oldest_in_flight: times.held.keys().next().copied().map(since),
+            unread: times.unread.map(|(count, then)| (count, since(then))),
         }
     }
 
@@ -159,9 +175,14 @@ impl Limits {
                 HELD_FOR_LONG
             }
         };
+        let unread = match source {
+            SourceKind::Kinesis { stream, .. } => Some(Duration::from_secs(stream.lease_secs)),
+            _ => None,
+        };
         Limits {
             silence: waiting.map(|waiting| waiting + GRACE),
             in_flight,
+            unread,
         }
     }
 }
@@ -176,6 +197,14 @@ pub fn trouble(reading: &Reading, limits: &Limits, running: Duration) -> Option<
             "the oldest in flight was received {} s ago, and is not stored yet; well is up to {} s",
             held.as_secs(),
             limits.in_flight.as_secs()
+        ));
+    }
+    if let (Some((shards, time)), Some(limit)) = (reading.unread, limits.unread)
+        && time.min(running) > limit
+    {
+        return Some(format!(
+            "shards that nobody has read for {} s: {shards}; raise workers, or start another daemon",
+            time.min(running).as_secs()
         ));
     }
     let (silence, limit) = (reading.silence?.min(running), limits.silence?);
@@ -197,6 +226,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         silence: Some(Duration::from_secs(80)),
         in_flight: Duration::from_secs(120),
+        unread: Some(Duration::from_secs(30)),
     };
 
     fn silent_for(seconds: u64) -> Reading {
@@ -243,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn shards_that_nobody_reads_are_trouble_after_a_lease() {
+        let unread_for = |seconds| Reading {
+            unread: Some((4, Duration::from_secs(seconds))),
+            ..silent_for(0)
+        };
+        assert_eq!(trouble(&unread_for(30), &LIMITS, HOUR), None);
+        assert_eq!(
+            trouble(&unread_for(31), &LIMITS, HOUR).unwrap(),
+            "shards that nobody has read for 31 s: 4; raise workers, or start another daemon"
+        );
+        let just_now = Duration::from_secs(3);
+        assert_eq!(trouble(&unread_for(31), &LIMITS, just_now), None);
+    }
+
+    #[test]
     fn the_time_of_a_pause_is_nobodys_trouble() {
         let just_now = Duration::from_secs(3);
         assert_eq!(trouble(&silent_for(9_999), &LIMITS, just_now), None);
@@ -269,6 +314,22 @@ mod tests {
         assert_eq!(clocks.read(Instant::now()).silence, None);
         clocks.expect(true);
         assert!(clocks.read(Instant::now()).silence.unwrap() < HOUR);
+    }
+
+    #[test]
+    fn shards_are_unread_since_there_were_any() {
+        let clocks = Clocks::default();
+        clocks.leave_unread(0);
+        assert_eq!(clocks.read(Instant::now()).unread, None);
+        clocks.leave_unread(2);
+        let later = Instant::now() + HOUR;
+        clocks.leave_unread(3);
+        let (count, time) = clocks.read(later).unread.unwrap();
+        assert!(count == 3 && time >= HOUR, "{count} {time:?}");
+        clocks.leave_unread(0);
+        clocks.leave_unread(1);
+        let (_, time) = clocks.read(Instant::now()).unread.unwrap();
+        assert!(time < HOUR, "{time:?}");
     }
 
     #[test]

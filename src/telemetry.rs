@@ -78,6 +78,7 @@ pub const MESSAGES_IN_FLIGHT: &str = "hydrant_messages_in_flight";
 pub const BYTES_IN_FLIGHT: &str = "hydrant_bytes_in_flight";
 pub const ITERATOR_AGE: &str = "hydrant_iterator_age_seconds";
 pub const SHARDS: &str = "hydrant_shards";
+pub const UNREAD_SHARDS: &str = "hydrant_unread_shards";
 pub const HTTP_IN_FLIGHT: &str = "hydrant_http_requests_in_flight";
 pub const QUEUE_MESSAGES: &str = "hydrant_queue_messages";
 pub const QUEUE_IN_FLIGHT: &str = "hydrant_queue_in_flight_messages";
@@ -337,9 +338,13 @@ fn describe() {
         (BYTES_IN_FLIGHT, "Bytes of bodies in work, as received"),
         (
             ITERATOR_AGE,
-            "Age of the oldest record that is still to be read, of all shards that this daemon reads",
+            "Age of the oldest record that is still to be read, of all shards that this daemon reads; it grows while none can be",
         ),
         (SHARDS, "Shards that this daemon reads"),
+        (
+            UNREAD_SHARDS,
+            "Shards that could be read and are read by no daemon, as each of them sees it",
+        ),
         (HTTP_IN_FLIGHT, "Requests that are not answered yet"),
         (
             QUEUE_MESSAGES,

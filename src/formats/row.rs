@@ -77,8 +77,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// Puts a value where it belongs: into the column of that name, if there is one and the value fits, or else into `extra`
-    /// by its own name.
+    /// Puts a value where it belongs: into the column of that name, if there is one that is free and the value fits, or else
+    /// into `extra` by its own name. Where the column has the same value already, there is nothing to keep.
     ///
     /// # Errors
     /// An amount of money that is none, and what is too deep or too much.
@@ -96,7 +96,11 @@ impl Row {
             return self.keep(own_name, raw);
         };
         match self.typed(field.kind, raw)? {
-            Some(typed) => drop(self.columns.insert(field.column, typed)),
+            Some(typed) => match self.columns.get(field.column) {
+                None => drop(self.columns.insert(field.column, typed)),
+                Some(first) if *first == typed => {}
+                Some(_) => self.keep(own_name, raw)?,
+            },
             None if field.kind == Kind::Money => {
                 let detail =
                     format!("{own_name} is not a decimal below 10^15 with at most 12 places");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::histogram;
+use metrics::{counter, histogram};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -69,6 +69,8 @@ impl RequestWorker {
     /// Stores requests, and answers each. Where the daemon stops before all are stored, only those that are hear so.
     async fn store(&mut self, requests: Vec<Request>) {
         self.worker.feed.clocks.received();
+        counter!(telemetry::MESSAGES_RECEIVED, "source" => self.worker.source())
+            .increment(requests.len() as u64);
         let (mut held, mut senders) = (
             Held::new(&self.worker.feed),
             Vec::with_capacity(requests.len()),

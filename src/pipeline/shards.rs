@@ -44,7 +44,7 @@ pub struct Shards {
     reading: BTreeMap<String, Reading>,
     /// Of looking after the leases, in a row.
     failures: u32,
-    /// Shards for which there is no worker.
+    /// Shards that nobody reads, as far as it was told.
     unread: usize,
 }
 
@@ -60,6 +60,7 @@ impl Shards {
         for name in [telemetry::THROTTLED_READS, telemetry::LOST_POSITIONS] {
             counter!(name, "source" => feed.name.clone()).increment(0);
         }
+        gauge!(telemetry::UNREAD_SHARDS, "source" => feed.name.clone()).set(0.0);
         let lease = Duration::from_secs(kinesis.settings.lease_secs);
         let owner = uuid::Uuid::new_v4().to_string();
         let leases = Leases::new(worker.store.settings.clone(), &feed.name, owner, lease);
@@ -255,12 +256,12 @@ impl Shards {
 
     fn show(&self) {
         let source = || self.feed.name.clone();
-        let behind = self.reading.values();
-        let behind = behind.map(|one| one.progress.behind_ms.load(Ordering::Relaxed));
-        let behind_ms = behind.max().unwrap_or(0);
-        gauge!(telemetry::ITERATOR_AGE, "source" => source()).set(behind_ms as f64 / 1000.0);
-        let behind_secs = (behind_ms / 1000) as i64;
-        let oldest = (behind_ms > 0).then(|| clock::unix_seconds() - behind_secs);
+        let poll = Duration::from_millis(self.kinesis.settings.poll_interval_ms);
+        let now = Instant::now();
+        let ages = self.reading.values().map(|one| one.progress.age(now, poll));
+        let age = ages.max().unwrap_or_default();
+        gauge!(telemetry::ITERATOR_AGE, "source" => source()).set(age.as_secs_f64());
+        let oldest = (!age.is_zero()).then(|| clock::unix_seconds() - age.as_secs() as i64);
         self.feed.note_oldest(oldest);
         self.feed.backlog.tell(Backlog {
             shards: Some(self.reading.len() as u64),
@@ -270,21 +271,26 @@ impl Shards {
         gauge!(telemetry::SHARDS, "source" => source()).set(self.reading.len() as f64);
     }
 
-    /// Warns of shards that nobody reads because this daemon has all that it may have.
+    /// Counts the shards that nobody reads, and warns when there are some for longer than a lease: all daemons together
+    /// have too few workers then, and what is in these shards expires.
     fn tell_unread(&mut self, shards: &[(String, Holder)]) {
-        let is_full = self.reading.len() >= self.feed.settings.workers;
-        let unread = match is_full && !has_others(shards) {
-            true => shards.len().saturating_sub(self.reading.len()),
-            false => 0,
+        let unread = unread(shards, |shard| self.reading.contains_key(shard));
+        gauge!(telemetry::UNREAD_SHARDS, "source" => self.feed.name.clone()).set(unread as f64);
+        self.feed.clocks.leave_unread(unread);
+        let lease = Duration::from_secs(self.kinesis.settings.lease_secs);
+        // Until then those who have room for them, or who come to have it, may not have looked.
+        let lasting = match self.feed.clocks.read(Instant::now().into_std()).unread {
+            Some((unread, time)) if time > lease => unread,
+            _ => 0,
         };
-        if unread > self.unread {
+        if lasting > self.unread {
             tracing::warn!(
                 source = self.feed.name,
-                shards = unread,
+                shards = lasting,
                 "shards are read by nobody: raise workers, or start another daemon"
             );
         }
-        self.unread = unread;
+        self.unread = lasting;
     }
 
     /// Whether all that is here was read to its tip, twice, and nothing waits for this daemon to take it.
@@ -306,6 +312,14 @@ impl Shards {
 fn has_others(shards: &[(String, Holder)]) -> bool {
     let mut holders = shards.iter().map(|(_, holder)| holder);
     holders.any(|holder| matches!(holder, Holder::Other(_)))
+}
+
+/// How many shards nobody has, those aside that this daemon has taken meanwhile.
+fn unread(shards: &[(String, Holder)], is_read_here: impl Fn(&str) -> bool) -> usize {
+    let free = shards
+        .iter()
+        .filter(|(shard, holder)| *holder == Holder::Nobody && !is_read_here(shard));
+    free.count()
 }
 
 /// What the first shards of a source begin with; `None` is now, by the clock of the database.

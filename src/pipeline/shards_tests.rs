@@ -81,3 +81,18 @@ fn who_holds_a_shard_is_told() {
     let found: Vec<Holder> = readable.shards.into_iter().map(|(_, it)| it).collect();
     assert_eq!(found, holders);
 }
+
+#[test]
+fn shards_without_a_holder_are_counted_whoever_else_reads() {
+    let held = [
+        ("a", Holder::Other("them".into())),
+        ("b", Holder::Me),
+        ("c", Holder::Nobody),
+        ("d", Holder::Nobody),
+        // Taken by us in this very round.
+        ("e", Holder::Nobody),
+    ];
+    let held = held.map(|(shard, holder)| (shard.to_owned(), holder));
+    assert_eq!(unread(&held, |shard| shard == "e"), 2);
+    assert_eq!(unread(&held[..2], |_| false), 0);
+}

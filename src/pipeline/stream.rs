@@ -1,8 +1,8 @@
 //! The loop of one shard: read, store, and save how far it was read in the same transaction. There is nothing to
 //! acknowledge: who reads the shard next begins behind what is committed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{counter, histogram};
@@ -20,6 +20,8 @@ use crate::telemetry;
 
 /// A shard gives five reads a second to all who read it.
 const BETWEEN_READS: Duration = Duration::from_millis(200);
+/// What reading and storing may take beyond the time between two reads.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Reads one shard for as long as this daemon has it.
 pub struct ShardReader {
@@ -35,11 +37,43 @@ pub struct ShardReader {
 }
 
 /// How far a reader is, for others to look at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
-    pub behind_ms: AtomicU64,
+    behind_ms: AtomicU64,
+    /// When the last read was answered; before the first, when the shard was taken.
+    read_at: Mutex<Instant>,
     /// So many reads in a row gave nothing, and there was nothing more.
     pub empty_reads: AtomicU32,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress {
+            behind_ms: AtomicU64::new(0),
+            read_at: Mutex::new(Instant::now()),
+            empty_reads: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Progress {
+    /// How old the oldest record may be that is not read yet. Kinesis tells with each read; when there has been none for
+    /// long, something may have come right behind the last one, and has waited since.
+    pub fn age(&self, now: Instant, between_reads: Duration) -> Duration {
+        let behind = Duration::from_millis(self.behind_ms.load(Ordering::Relaxed));
+        let read_at = *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = now.saturating_duration_since(read_at);
+        match silent > between_reads + GRACE {
+            true => behind + silent,
+            false => behind,
+        }
+    }
+
+    fn note(&self, behind: Duration) {
+        let millis = u64::try_from(behind.as_millis()).unwrap_or(u64::MAX);
+        self.behind_ms.store(millis, Ordering::Relaxed);
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 impl ShardReader {
@@ -152,9 +186,8 @@ impl ShardReader {
     }
 
     fn note(&self, read: &Read) {
-        let behind = u64::try_from(read.behind.as_millis()).unwrap_or(u64::MAX);
-        self.progress.behind_ms.store(behind, Ordering::Relaxed);
-        let at_tip = read.deliveries.is_empty() && behind == 0 && read.next.is_some();
+        self.progress.note(read.behind);
+        let at_tip = read.deliveries.is_empty() && read.behind.is_zero() && read.next.is_some();
         let empty_reads = match at_tip {
             true => self.progress.empty_reads.load(Ordering::Relaxed) + 1,
             false => 0,
@@ -198,5 +231,28 @@ impl ShardReader {
             owner: Some(self.owner.clone()),
         });
         self.worker.flush(held).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_read_gets_older() {
+        let (progress, poll) = (Progress::default(), Duration::from_secs(1));
+        let second = Duration::from_secs(1);
+        let at = |seconds| Instant::now() + seconds * second;
+        assert_eq!(progress.age(at(0), poll), Duration::ZERO);
+        assert!(
+            progress.age(at(60), poll) >= 60 * second,
+            "never read since it was taken"
+        );
+        progress.note(5 * second);
+        assert_eq!(progress.age(at(9), poll), 5 * second);
+        let age = progress.age(at(60), poll);
+        assert!((65 * second..70 * second).contains(&age), "{age:?}");
+        progress.note(Duration::ZERO);
+        assert_eq!(progress.age(at(9), poll), Duration::ZERO);
     }
 }

@@ -49,8 +49,9 @@ impl Leases {
         }
     }
 
-    /// Makes parts known that are not yet. Where the source had none, each begins at `first`, without it at the present
-    /// time, as `at_timestamp:` and milliseconds; later ones begin at their beginning.
+    /// Makes shards known that are not yet. Where the source had none, each begins at `first`, without it at the present
+    /// time, as `at_timestamp:` and milliseconds; later ones begin at their beginning. Files that were read by the same
+    /// name, as by a replay, are no shards.
     ///
     /// # Errors
     /// The database does not answer.
@@ -60,7 +61,7 @@ impl Leases {
             sqlx::query(
                 "insert into positions (source, part, position)
                  select $1, part,
-                        case when not exists (select from positions where source = $1)
+                        case when not exists (select from positions where source = $1 and part like 'shardId-%')
                              then coalesce($3, 'at_timestamp:' || floor(extract(epoch from now()) * 1000)::bigint) end
                  from unnest($2::text[]) part
                  on conflict on constraint positions_part do nothing",

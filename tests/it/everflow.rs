@@ -1,6 +1,7 @@
 //! Everflow: the vendor's own examples, field by field; whatever comes in whatever order; and the real daemon.
 
 mod daemon;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,6 +95,10 @@ async fn the_vendors_conversions_land_field_by_field() {
     let mut store = store(&database).await;
     deliver(&mut store, EventType::Conversion, CONVERSION).await;
     deliver(&mut store, EventType::Event, &format!("[{EVENT}]")).await;
+    expect_vendors_conversions(&database).await;
+}
+
+async fn expect_vendors_conversions(database: &Database) {
     for (payload, rule, query) in [
         (
             CONVERSION,
@@ -112,7 +117,7 @@ async fn the_vendors_conversions_land_field_by_field() {
         ));
         expected.insert("query_parameters".into(), query);
         let rule = format!("network_offer_payout_revenue_id = '{rule}'");
-        let row = row(&database, "everflow_conversions", &rule).await;
+        let row = row(database, "everflow_conversions", &rule).await;
         assert_eq!(plain(&row.into()), plain(&expected.into()));
     }
 }
@@ -195,6 +200,9 @@ fn firehose() -> Vec<(EventType, String)> {
             update[field] = json!(time);
             all.push((EventType::Firehose, update));
             let offer = json!({"network_offer_id": id, "offer_status": "active", "time_saved": time / 2, "name": time});
+            let mut created = offer.clone();
+            created["name"] = json!(format!("created {time}"));
+            all.push((EventType::OfferCreated, created));
             all.push((EventType::OfferUpdated, offer));
         }
     }
@@ -236,8 +244,11 @@ async fn writers_at_once_in_any_order_come_to_the_same() {
             outcome.unwrap();
         }
         outcomes.push(database.rows(EVERYTHING).await);
+        // The update of the same second, and not the one with the greater hash.
+        let offers = "select distinct name, time_saved from everflow_offers";
+        assert_eq!(database.rows(offers).await, ["4|2"]);
     }
-    assert_eq!(outcomes[0].len(), 6 + 6 + 6 + 6 * 5 + 6 * 4);
+    assert_eq!(outcomes[0].len(), 6 + 6 + 6 + 6 * 5 + 6 * 8);
     assert!(
         outcomes.iter().all(|outcome| *outcome == outcomes[0]),
         "{outcomes:#?}"

@@ -140,6 +140,27 @@ async fn latest_is_what_comes_after_the_first_start_also_while_it_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_read_by_the_name_of_a_stream_do_not_change_its_start() {
+    let (stream, database) = (LocalStream::start(1).await, database().await);
+    crate::support::store::store(&database).await;
+    let replayed = "insert into positions (source, part, position, is_ended)
+        values ('one', 'old/export.json', '100', true)";
+    database.rows(replayed).await;
+    stream.put(&records(&conversions(0..3))).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let settings = stream.settings("one") + "source.one.start = \"latest\"\n";
+    for expected in ["0", "2"] {
+        let ended = until_empty(&database, &settings).ended(60).await;
+        assert_eq!(ended.status, Some(0), "{}", ended.log);
+        assert_eq!(
+            database.rows("select count(*) from events").await,
+            [expected]
+        );
+        stream.put(&records(&conversions(3..5))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_at_a_time_leaves_out_what_came_before() {
     let (stream, database) = (LocalStream::start(2).await, database().await);
     stream.put(&records(&conversions(0..20))).await;
@@ -215,9 +236,19 @@ async fn a_right_that_is_taken_away_is_told_and_waited_for() {
     })
     .await;
     stream.put(0, &bare(&conversion("0")));
+    let age = async || {
+        let labels = "source=\"one\"";
+        daemon.metric("hydrant_iterator_age_seconds", labels).await
+    };
+    // Nothing says how far behind it is but the time.
+    wait_until("what is not read gets older", 60, async || {
+        age().await > 12.0
+    })
+    .await;
     stream.deny(false);
     until_stored(&database, 1).await;
     daemon.until_ready(10).await;
+    wait_until("all is read", 20, async || age().await == 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

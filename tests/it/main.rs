@@ -28,6 +28,7 @@ mod outages;
 mod pages;
 mod patch_lock;
 mod plans;
+mod published;
 mod quarantine;
 mod queue_faults;
 mod races;

@@ -257,16 +257,21 @@ impl Delivery {
 /// The columns of a table, from the members that are not its key.
 fn row(members: &Members<'_>, mould: &Mould) -> Result<Row, Refusal> {
     let mut row = Row::default();
+    let is_conversion = mould.table.name == CONVERSIONS.name;
+    let mut nested = None;
     for (column, (name, raw)) in &members.by_column {
         if mould.table.key.contains(&column.as_ref()) {
             continue;
         }
-        let is_conversion = mould.table.name == CONVERSIONS.name;
         if is_conversion && column == "relationship" && raw.starts_with('{') {
-            relationship(&mut row, raw)?;
+            nested = Some(raw);
         } else {
             row.put(mould.fields, column, name, raw)?;
         }
+    }
+    // Last: what the event says itself comes before what is said of its relations.
+    if let Some(raw) = nested {
+        relationship(&mut row, raw)?;
     }
     for (name, raw) in &members.others {
         row.keep(name, raw)?;
@@ -276,14 +281,14 @@ fn row(members: &Members<'_>, mould: &Mould) -> Result<Row, Refusal> {
 
 /// The columns of a conversion's `relationship`.
 fn relationship(row: &mut Row, raw: &str) -> Result<(), Refusal> {
-    for (name, raw) in json::members(raw) {
+    for (name, raw) in row::members(raw)? {
         let own_name = format!("relationship.{name}");
         let is_thing = ["offer", "advertiser", "affiliate"].contains(&name.as_ref());
         if !is_thing || !raw.starts_with('{') {
             row.put(&CONVERSION, &name, &own_name, raw)?;
             continue;
         }
-        for (key, raw) in json::members(raw) {
+        for (key, raw) in row::members(raw)? {
             let column = match key.as_ref() {
                 "name" => format!("{name}_name"),
                 key if key == format!("network_{name}_id") => format!("{name}_id"),

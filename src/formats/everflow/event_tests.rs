@@ -55,6 +55,18 @@ fn values_take_the_form_of_their_columns() {
 }
 
 #[test]
+fn what_a_relation_says_otherwise_is_kept_beside_the_events_own_value() {
+    let raw = json!({"conversion_id": 1, "offer_id": 5, "offer_name": "Own", "status": "approved",
+        "relationship": {"offer": {"network_offer_id": "5", "name": "Other", "offer_status": "active"},
+            "status": "pending"}});
+    assert_eq!(
+        row(&raw, EventType::Conversion),
+        json!({"offer_id": "5", "offer_name": "Own", "offer_status": "active", "status": "approved",
+            "extra": {"relationship.offer.name": "Other", "relationship.status": "pending"}})
+    );
+}
+
+#[test]
 fn the_firehose_is_told_apart_by_its_fields() {
     let base = json!({"network_id": "9", "transaction_id": "t", "network_offer_id": 5});
     for (more, table, layer, row) in [

@@ -29,7 +29,8 @@ pub enum Data<'a> {
     Packed(String),
 }
 
-/// Reads an envelope, or a bare event: an object with an `event_id` and no `data`. The text is validated here, once and as a whole.
+/// Reads an envelope, or a bare event: an object with an `event_id`, whatever else it holds, unless it names what only an
+/// envelope does. The text is validated here, once and as a whole.
 ///
 /// # Errors
 /// What makes the whole body useless: no JSON, no object, a class that is not ours, no events where they should be.
@@ -55,10 +56,14 @@ fn read<'a>(
     members: &mut impl Iterator<Item = (Cow<'a, str>, &'a str)>,
 ) -> Result<Envelope<'a>, Refusal> {
     let (mut network_id, mut dispatch_timestamp, mut data_raw) = (None, None, None);
-    let mut is_event = false;
+    let (mut has_event_id, mut is_dispatched) = (false, false);
     for (key, raw) in members {
+        is_dispatched |= matches!(
+            key.as_ref(),
+            "dispatch_id" | "target_class" | "dispatch_class"
+        );
         match key.as_ref() {
-            "event_id" => is_event = true,
+            "event_id" => has_event_id = true,
             "network_id" => network_id = Some(raw),
             "dispatch_timestamp" => dispatch_timestamp = Some(raw),
             "data" => data_raw = Some(raw),
@@ -67,7 +72,8 @@ fn read<'a>(
             _ => {}
         }
     }
-    if is_event && data_raw.is_none() {
+    // An event may have a field `data` of its own: taken for an envelope, an empty one would lose it.
+    if has_event_id && (data_raw.is_none() || !is_dispatched) {
         return Ok(Envelope {
             context: Context::default(),
             data: Data::One(raw),
@@ -201,8 +207,22 @@ mod tests {
         let bare = parse(&spaced).unwrap();
         assert_eq!(bare.data, Data::One(event));
         assert_eq!(bare.context, Context::default(), "all is the event's own");
-        let both = r#"{"event_id":1,"data":[]}"#;
-        assert_eq!(parse(both).unwrap().data, Data::Empty, "an envelope");
+        for data in ["[]", "{}", "null", "5", "\"x\"", r#"[{"event_id":2}]"#] {
+            let event = format!(r#"{{"data":{data},"network_id":"n","event_id":1}}"#);
+            let bare = parse(&event).unwrap();
+            assert_eq!(bare.data, Data::One(&event), "its own field");
+            assert_eq!(bare.context, Context::default());
+            for dispatched in [
+                r#""dispatch_id":"d""#,
+                r#""target_class":"stats""#,
+                r#""dispatch_class":"event""#,
+            ] {
+                let envelope =
+                    format!(r#"{{"event_id":1,{dispatched},"data":[{{"event_id":2}}]}}"#);
+                let inner = Data::Array(r#"[{"event_id":2}]"#);
+                assert_eq!(parse(&envelope).unwrap().data, inner, "{dispatched}");
+            }
+        }
         assert_eq!(reason(r#"{"event_id":1"#), Reason::NotJson);
         assert_eq!(reason(r#"{"event_ids":1}"#), Reason::DataShape);
     }

@@ -21,7 +21,6 @@ pub enum Answer {
     Method,
     Slow,
     TooLarge,
-    NotJson,
     TooMany,
     /// More requests wait than may.
     Full,
@@ -33,7 +32,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    pub const ALL: [Answer; 15] = [
+    pub const ALL: [Answer; 14] = [
         Answer::Stored,
         Answer::Broken,
         Answer::Unauthorized,
@@ -43,7 +42,6 @@ impl Answer {
         Answer::Method,
         Answer::Slow,
         Answer::TooLarge,
-        Answer::NotJson,
         Answer::TooMany,
         Answer::Full,
         Answer::Paused,
@@ -61,7 +59,6 @@ impl Answer {
             Answer::Method => StatusCode::METHOD_NOT_ALLOWED,
             Answer::Slow => StatusCode::REQUEST_TIMEOUT,
             Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Answer::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Answer::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Answer::Full | Answer::Paused | Answer::Late | Answer::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -79,7 +76,6 @@ impl Answer {
             Answer::Method => "use POST or PUT\n",
             Answer::Slow => "the body came too slowly\n",
             Answer::TooLarge => "the body is too large\n",
-            Answer::NotJson => "send JSON, as it is or as gzip\n",
             Answer::TooMany => "too many requests: send it again later\n",
             Answer::Full => "too many requests wait: send it again\n",
             Answer::Paused => "the database takes no writes: send it again\n",

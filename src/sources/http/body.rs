@@ -8,7 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use hyper::header::EXPECT;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::block_in_place;
 
@@ -31,33 +31,8 @@ pub struct Limits {
     pub time: Duration,
 }
 
-/// Whether the headers leave it open that the body is JSON.
-pub fn may_be_json(headers: &HeaderMap) -> bool {
-    let coding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes());
-    let is_known = coding.is_none_or(|coding| {
-        [&b"gzip"[..], b"x-gzip", b"identity", b""]
-            .iter()
-            .any(|known| coding.eq_ignore_ascii_case(known))
-    });
-    let Some(given) = headers.get(CONTENT_TYPE) else {
-        return is_known;
-    };
-    let given = given.to_str().unwrap_or("?").to_ascii_lowercase();
-    let kind = given.split(';').next().unwrap_or_default().trim();
-    // What curl says of any data.
-    let is_form = kind == "application/x-www-form-urlencoded";
-    let is_packed = ["application/octet-stream", "binary/octet-stream"].contains(&kind)
-        || kind.ends_with("/gzip")
-        || kind.ends_with("/x-gzip");
-    is_known
-        && (kind.is_empty()
-            || kind.contains("json")
-            || kind.starts_with("text/")
-            || is_form
-            || is_packed)
-}
-
-/// Reads all of a body, as it comes. What it takes of `room` is given back with the permit.
+/// Reads all of a body, as it comes. What the headers say of its type and coding does not matter: its bytes show what it is,
+/// and what cannot be understood is for quarantine. What it takes of `room` is given back with the permit.
 ///
 /// # Errors
 /// What the sender is told instead.

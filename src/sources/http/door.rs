@@ -130,9 +130,6 @@ impl Door {
         if !found.is_within_rate() {
             return Err(Answer::TooMany);
         }
-        if !body::may_be_json(&head.headers) {
-            return Err(Answer::NotJson);
-        }
         self.expect_open()?;
         let request = Arc::clone(&self.requests).try_acquire_owned();
         let request = request.map_err(|_| Answer::Full)?;

@@ -69,6 +69,7 @@ impl<'a> Thing<'a> {
             versions.push(Version {
                 layer: document.layer as i16,
                 version: document.version,
+                event_type: document.event_type.to_owned(),
                 nth: nth + 1,
                 content_hash: hash.to_vec(),
             });
@@ -169,7 +170,7 @@ async fn read(
         "select v.*, {key}
          from jsonb_populate_recordset(null::{versions}, $1::jsonb) k
          cross join lateral (
-             select v.layer, v.version, v.nth, v.content_hash from {versions} v where {same_key} offset 0
+             select v.layer, v.version, v.event_type, v.nth, v.content_hash from {versions} v where {same_key} offset 0
          ) v",
         key = columns.join(", "),
         same_key = same_key(table, "v", "k"),
@@ -184,11 +185,12 @@ async fn read(
         let version = Version {
             layer: row.get(0),
             version: row.get(1),
-            nth: row.get(2),
-            content_hash: row.get(3),
+            event_type: row.get(2),
+            nth: row.get(3),
+            content_hash: row.get(4),
         };
         found
-            .entry(key_of(table, row, 4))
+            .entry(key_of(table, row, 5))
             .or_default()
             .push(version);
     }

@@ -22,6 +22,8 @@ pub struct Version {
     pub layer: i16,
     /// The feed's own order.
     pub version: Option<i64>,
+    /// What kind of delivery it was.
+    pub event_type: String,
     /// Its place among the versions of its key as they were stored, from 1.
     pub nth: i32,
     pub content_hash: Vec<u8>,
@@ -29,13 +31,14 @@ pub struct Version {
 
 impl Version {
     /// By the feed's own order, where it has one: then the time of arrival does not matter. What has none comes before, and
-    /// the later arrival after the earlier one.
-    fn rank(&self) -> (Option<i64>, i32, &[u8]) {
+    /// the later arrival after the earlier one. Of the same second an update comes after the creation, as their words do:
+    /// `offer_created`, `offer_updated`.
+    fn rank(&self) -> (Option<i64>, i32, &str, &[u8]) {
         let nth = match self.version {
             Some(_) => 0,
             None => self.nth,
         };
-        (self.version, nth, &self.content_hash)
+        (self.version, nth, &self.event_type, &self.content_hash)
     }
 }
 
@@ -95,6 +98,7 @@ mod tests {
         Version {
             layer: layer as i16,
             version,
+            event_type: "offer_created".into(),
             nth,
             content_hash: vec![nth as u8],
         }
@@ -131,7 +135,11 @@ mod tests {
         );
         let mut same_time = version(Layer::Base, Some(2), 3);
         same_time.content_hash = vec![0];
-        assert_eq!(order(&[newer, same_time]), [1]);
+        assert_eq!(order(&[newer.clone(), same_time.clone()]), [1]);
+        // An update of the same second is the later one, whatever its hash.
+        same_time.event_type = "offer_updated".into();
+        assert_eq!(order(&[newer.clone(), same_time.clone()]), [3]);
+        assert_eq!(order(&[same_time, newer]), [3]);
     }
 
     #[test]

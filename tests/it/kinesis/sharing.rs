@@ -14,6 +14,7 @@ use super::{bare, conversions, positions, records, until_empty, until_stored};
 use crate::support::{Daemon, LocalStream, Stream, conversion, database, store, wait_until};
 
 const SHARDS: &str = "hydrant_shards";
+const UNREAD: &str = "hydrant_unread_shards";
 
 async fn until_it_reads(daemon: &Daemon, shards: f64) {
     wait_until("a daemon reads its share", 30, async || {
@@ -59,6 +60,32 @@ async fn two_daemons_share_a_stream_and_one_takes_over_from_the_dead() {
     until_stored(&database, put).await;
     let sql = "select count(distinct event_id), sum(net_payout) = 1.5 * count(*) from conversions";
     assert_eq!(database.rows(sql).await, [format!("{put}|t")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_no_daemon_has_room_for_are_told() {
+    let (stream, database) = (Stream::start(5).await, database().await);
+    let settings = stream.settings("one") + "source.one.workers = 2\n";
+    let daemons = [
+        Daemon::start(&database.url, &[], &settings).await,
+        Daemon::start(&database.url, &[], &settings).await,
+    ];
+    for daemon in &daemons {
+        until_it_reads(daemon, 2.0).await;
+        wait_until("it is told", 60, async || {
+            let (status, said) = daemon.ready().await;
+            let unread = daemon.metric(UNREAD, "source=\"one\"").await;
+            let logged = daemon.log().contains("shards are read by nobody");
+            status == 503 && said.contains("shards that nobody has read") && unread == 1.0 && logged
+        })
+        .await;
+    }
+    let third = Daemon::start(&database.url, &[], &settings).await;
+    until_it_reads(&third, 1.0).await;
+    for daemon in &daemons {
+        daemon.until_ready(30).await;
+        assert_eq!(daemon.metric(UNREAD, "source=\"one\"").await, 0.0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,27 +175,33 @@ async fn a_lease_is_for_one_at_a_time_and_its_loser_saves_nothing() {
         Leases::new(settings.clone(), "s", owner.to_owned(), length)
     };
     let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
-    let (mut slow, mut quick) = (leases("slow", short), leases("quick", long));
-    let parts = ["a".to_owned(), "b".to_owned()];
+    let (mut slow, mut quick) = (leases("slow", long), leases("quick", long));
+    let parts = ["shardId-a".to_owned(), "shardId-b".to_owned()];
     slow.add(&parts, Some("trim_horizon")).await.unwrap();
     quick.add(&parts, Some("at_timestamp:1")).await.unwrap();
     let begins = Some(Some("trim_horizon".to_owned()));
-    assert_eq!(slow.take("a", None).await.unwrap(), begins);
-    wait_until("the lease runs out, and no sooner", 10, async || {
-        let seen = quick.renew(&[]).await.unwrap();
-        let taken = quick.take("a", None).await.unwrap();
-        assert_eq!(taken.is_some(), seen[0].other.is_none() || taken.is_some());
-        taken.is_some()
+    assert_eq!(slow.take("shardId-a", None).await.unwrap(), begins);
+    let seen = quick.renew(&[]).await.unwrap();
+    assert_eq!(seen[0].other.as_deref(), Some("slow"));
+    let early = quick.take("shardId-a", None).await.unwrap();
+    assert_eq!(early, None, "the lease has not run out");
+    leases("slow", short).renew(&parts).await.unwrap();
+    wait_until("the lease runs out", 10, async || {
+        quick.take("shardId-a", None).await.unwrap().is_some()
     })
     .await;
-    assert_eq!(slow.take("a", None).await.unwrap(), None, "it is another's");
+    assert_eq!(
+        slow.take("shardId-a", None).await.unwrap(),
+        None,
+        "it is another's"
+    );
     let seen = slow.renew(&parts).await.unwrap();
     assert!(!seen[0].is_mine);
     assert_eq!(seen[0].other.as_deref(), Some("quick"));
     let mut save = async |owner: &str, position: &str, event: &str| {
         let mut batch = store::batch(&[json!({"event_id": event, "action": "click"})]);
         batch.checkpoint = Some(Checkpoint {
-            part: "a".to_owned(),
+            part: "shardId-a".to_owned(),
             position: position.to_owned(),
             is_ended: false,
             owner: Some(owner.to_owned()),
@@ -177,8 +210,8 @@ async fn a_lease_is_for_one_at_a_time_and_its_loser_saves_nothing() {
     };
     save("quick", "5", "1").await;
     save("slow", "3", "2").await;
-    slow.give_back("a").await.unwrap();
-    let rows = ["a|5|f|quick", "b|trim_horizon|f|NULL"];
+    slow.give_back("shardId-a").await.unwrap();
+    let rows = ["shardId-a|5|f|quick", "shardId-b|trim_horizon|f|NULL"];
     assert_eq!(positions(&database).await, rows);
     assert_eq!(
         database.rows("select count(*) from events").await,
@@ -186,10 +219,10 @@ async fn a_lease_is_for_one_at_a_time_and_its_loser_saves_nothing() {
         "events are stored, whoever reads the shard"
     );
     // One that has more may be asked for it.
-    let taken = slow.take("a", Some("quick")).await.unwrap();
+    let taken = slow.take("shardId-a", Some("quick")).await.unwrap();
     assert_eq!(taken, Some(Some("5".to_owned())));
     // What is found later begins at its beginning.
-    slow.add(&["c".to_owned()], None).await.unwrap();
+    slow.add(&["shardId-c".to_owned()], None).await.unwrap();
     let found: BTreeSet<String> = positions(&database).await.into_iter().collect();
-    assert!(found.contains("c|NULL|f|NULL"), "{found:?}");
+    assert!(found.contains("shardId-c|NULL|f|NULL"), "{found:?}");
 }
