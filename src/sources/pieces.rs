@@ -5,6 +5,8 @@ use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// Bytes before the piece at hand that are kept: a file is known again by them.
+const BEFORE_BYTES: usize = 1024;
 /// A first line that is longer is a body by itself.
 const FIRST_LINE_MAX: usize = 64 << 10;
 
@@ -127,10 +129,17 @@ impl Pieces {
 
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start);
-        self.looked -= self.start;
-        self.start = 0;
+        let gone = self.start.saturating_sub(BEFORE_BYTES);
+        self.buffer.drain(..gone);
+        self.looked -= gone;
+        self.start -= gone;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Some bytes that stand right before the next piece: as many as are still here, a KiB at most. Where the piece before
+    /// was too large they are not the right ones.
+    pub fn before(&self) -> &[u8] {
+        &self.buffer[self.start.saturating_sub(BEFORE_BYTES)..self.start]
     }
 
     /// No more bytes will come.
