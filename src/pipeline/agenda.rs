@@ -14,7 +14,7 @@ use super::{Feed, Worker};
 use crate::clock;
 use crate::sources::file::Files;
 use crate::sources::object::{Listed, Object, ObjectError, Position};
-use crate::sources::s3::{Bucket, Page};
+use crate::sources::s3::{Begin, Bucket, Page};
 use crate::store::positions::Saved;
 
 /// Between two listings where somebody waits for the end.
@@ -127,7 +127,7 @@ impl Agenda {
                 None => {
                     let wait = self.until_due(&state, &feed);
                     if stop.run_until_cancelled(wait).await.is_some() {
-                        state.listing = Some(state.listings.begin());
+                        state.listing = Some(state.listings.begin(clock::unix_seconds()));
                     }
                 }
             }
@@ -176,9 +176,10 @@ impl Agenda {
                 self.judge(object, saved, state, &mut listing.found);
             }
         }
-        listing.next = page.next;
-        state.listings.pass(&mut listing, clock::unix_seconds());
-        if listing.next.is_some() {
+        if let Some(next) = page.next {
+            let now = clock::unix_seconds();
+            state.listings.pass(&mut listing, page.last_key, now);
+            listing.next = next;
             state.listing = Some(listing);
         } else {
             listing.found.show(&feed);
@@ -188,13 +189,13 @@ impl Agenda {
         Ok(())
     }
 
-    async fn list(&self, next: Option<String>) -> Result<Page, ObjectError> {
+    async fn list(&self, begin: Begin) -> Result<Page, ObjectError> {
         match &self.place {
             Place::Files(files) => Ok(Page {
                 objects: files.list()?,
                 ..Page::default()
             }),
-            Place::Bucket(bucket) => Ok(bucket.list(next).await?),
+            Place::Bucket(bucket) => Ok(bucket.list(begin).await?),
         }
     }
 
