@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use metrics::gauge;
+use tokio::time::Instant;
 
 use super::Feed;
 use super::backlog::Backlog;
@@ -33,11 +34,12 @@ pub struct Listings {
 }
 
 /// A listing under way, and what it found so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Listing {
     /// Where its next page begins.
     pub next: Begin,
     pub found: Found,
+    pub since: Instant,
     /// A page is not passed, so none behind it can be.
     has_gap: bool,
 }
@@ -55,6 +57,8 @@ struct Passed {
 pub struct Found {
     pub read: usize,
     pub waiting: usize,
+    /// Of these, those that nobody who waits for the end waits for: they were tried in vain.
+    pub hopeless: usize,
     pub unsettled: usize,
     pub left_alone: usize,
     /// When the oldest that is not read yet was written, in seconds since 1970.
@@ -79,6 +83,7 @@ impl Listings {
                 None => Begin::First,
             },
             found: self.passed.found.clone(),
+            since: Instant::now(),
             has_gap: false,
         }
     }

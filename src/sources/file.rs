@@ -25,13 +25,13 @@ pub enum Files {
 }
 
 impl Files {
-    /// Everything that is there, sorted by name.
+    /// Everything that is there, sorted by name, and what of the named ones cannot be looked at.
     ///
     /// # Errors
-    /// A folder or a file that was named cannot be looked at.
-    pub fn list(&self) -> Result<Vec<Listed>, ObjectError> {
+    /// The folder cannot be read.
+    pub fn list(&self) -> Result<(Vec<Listed>, Vec<ObjectError>), ObjectError> {
         block_in_place(|| {
-            let mut found = Vec::new();
+            let (mut found, mut missed) = (Vec::new(), Vec::new());
             match self {
                 Files::Folder(folder) => {
                     let mut paths = Vec::new();
@@ -42,13 +42,16 @@ impl Files {
                     }
                 }
                 Files::Named(paths) => {
-                    // There is nothing to be read of what is gone since.
-                    let there = |path: &PathBuf| Some(listed(path, &fs::metadata(path).ok()?));
-                    found.extend(paths.iter().filter_map(there));
+                    for path in paths {
+                        match fs::metadata(path) {
+                            Ok(metadata) => found.push(listed(path, &metadata)),
+                            Err(error) => missed.push(failed("look at", path, error)),
+                        }
+                    }
                 }
             }
             found.sort_by(|a, b| a.name.cmp(&b.name));
-            Ok(found)
+            Ok((found, missed))
         })
     }
 

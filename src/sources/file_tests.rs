@@ -11,7 +11,7 @@ fn lines(numbers: std::ops::Range<u32>) -> String {
 
 /// The lines that are read from a position on, and the position behind the last of them.
 async fn read(files: &Files, position: Option<&Position>) -> (String, Position) {
-    let listed = files.list().unwrap().remove(0);
+    let listed = files.list().unwrap().0.remove(0);
     let mut object = files.open(&listed, position, 1 << 20).await.unwrap();
     let mut text = String::new();
     while let Some(piece) = object.next().await.unwrap() {
@@ -73,7 +73,7 @@ async fn what_was_written_anew_since_it_was_listed_is_read_from_its_beginning() 
     let (_folder, files, file) = folder();
     fs::write(&file, lines(0..500)).unwrap();
     let (_, position) = read(&files, None).await;
-    let listed = files.list().unwrap().remove(0);
+    let listed = files.list().unwrap().0.remove(0);
     fs::write(&file, lines(0..200) + &lines(700..1000)).unwrap();
     let mut object = files.open(&listed, Some(&position), 1 << 20).await.unwrap();
     let first = object.next().await.unwrap().unwrap();
@@ -96,4 +96,14 @@ async fn a_position_that_does_not_say_what_stands_before_it_is_not_trusted() {
         let (text, _) = read(&files, Some(&position)).await;
         assert_eq!(text, lines(0..500), "{before:?}");
     }
+}
+
+#[test]
+fn a_named_file_that_is_gone_is_told() {
+    let (_folder, _, file) = folder();
+    let (found, missed) = Files::Named(vec![file.clone()]).list().unwrap();
+    assert!(found.is_empty());
+    let told = missed[0].to_string();
+    let begins = format!("cannot look at {}: ", file.display());
+    assert!(missed.len() == 1 && told.starts_with(&begins), "{told}");
 }
