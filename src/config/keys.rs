@@ -134,10 +134,13 @@ fn source_of(given: &mut Given, name: &str, kind: Kind) -> Source {
                 watch: watch(given, &table, 10),
             },
         },
-        Kind::S3 => SourceKind::S3 {
-            format: format(given, &table),
-            bucket: bucket(given, &table),
-        },
+        Kind::S3 => {
+            let format = format(given, &table);
+            SourceKind::S3 {
+                bucket: bucket(given, &table, &format),
+                format,
+            }
+        }
         Kind::Kinesis => SourceKind::Kinesis {
             format: format(given, &table),
             stream: kinesis_stream(given, &table),
@@ -194,15 +197,13 @@ fn watch(given: &mut Given, table: &str, poll_secs: u64) -> Watch {
     }
 }
 
-fn bucket(given: &mut Given, table: &str) -> Bucket {
+fn bucket(given: &mut Given, table: &str, format: &Format) -> Bucket {
     let key = |key: &str| format!("{table}.{key}");
-    let text = |given: &mut Given, name: &str, default: &str| {
-        given.text(&key(name)).unwrap_or_else(|| default.to_owned())
-    };
+    let (prefix, name_prefix) = format.object_names();
     Bucket {
         bucket: given.required_text(&key("bucket")),
-        prefix: text(given, "prefix", "exports/"),
-        name_prefix: text(given, "name_prefix", "usages"),
+        prefix: given.text_or_nothing(&key("prefix"), prefix),
+        name_prefix: given.text_or_nothing(&key("name_prefix"), name_prefix),
         region: given.text(&key("region")),
         endpoint_url: given.text(&key("endpoint_url")),
         access_key_id: given.text(&key("access_key_id")),
