@@ -282,6 +282,14 @@ impl Agenda {
         }
     }
 
+    /// Where an object is, in words that no other place has for one of its own.
+    pub(super) fn address(&self, name: &str) -> String {
+        match &self.place {
+            Place::Files(files) => files.address(name),
+            Place::Bucket(bucket) => bucket.address(name),
+        }
+    }
+
     /// How long it may still take until the last line of an object is complete; `None` where it is as complete as it will be.
     pub(super) fn may_grow(&self, listed: &Listed) -> Option<Duration> {
         let may_ever = matches!(self.place, Place::Files(_)) && self.rhythm.poll.is_some();

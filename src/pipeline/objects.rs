@@ -127,7 +127,7 @@ impl ObjectWorker {
         let counts_places = self.worker.feed.formats[0].counts_places();
         let position = todo.position.as_ref().filter(|_| !counts_places);
         let mut object = self.agenda.open(&todo.listed, position, max_bytes).await?;
-        let whole = Arc::new(whole(&todo.listed));
+        let whole = Arc::new(whole(&todo.listed, self.agenda.address(&todo.listed.name)));
         let mut noted = object.read_bytes;
         self.agenda.note_bytes(noted);
         loop {
@@ -192,7 +192,7 @@ impl ObjectWorker {
                 return Ok(Filled::End);
             };
             let delivery = Delivery {
-                id: format!("{}:{}", object.name(), number),
+                id: format!("{}:{}", whole.name, number),
                 body: bytes,
                 format: 0,
                 place: Some(Place {
@@ -218,8 +218,8 @@ impl ObjectWorker {
 }
 
 /// An object of which nothing is read yet.
-fn whole(listed: &Listed) -> Whole {
+fn whole(listed: &Listed, address: String) -> Whole {
     let etag = listed.version.etag.as_deref();
     let etag = etag.map(|etag| etag.trim_matches('"').to_owned());
-    Whole::new(Door::Pull, listed.name.clone(), etag)
+    Whole::new(Door::Pull, address, etag)
 }

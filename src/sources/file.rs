@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use tokio::task::block_in_place;
@@ -55,6 +55,20 @@ impl Files {
         })
     }
 
+    fn path(&self, name: &str) -> PathBuf {
+        match self {
+            Files::Folder(folder) => folder.join(name),
+            Files::Named(_) => PathBuf::from(name),
+        }
+    }
+
+    /// Where a file is, among those of all folders.
+    pub fn address(&self, name: &str) -> String {
+        let path = self.path(name);
+        let whole = path::absolute(&path).unwrap_or(path);
+        whole.to_string_lossy().into_owned()
+    }
+
     /// Opens a file, behind the position where that is one of this file.
     ///
     /// # Errors
@@ -65,10 +79,7 @@ impl Files {
         position: Option<&Position>,
         max_bytes: usize,
     ) -> Result<Object, ObjectError> {
-        let path = match self {
-            Files::Folder(folder) => folder.join(&listed.name),
-            Files::Named(_) => PathBuf::from(&listed.name),
-        };
+        let path = self.path(&listed.name);
         let opened = block_in_place(|| open(&path, &listed.version, position));
         let (file, position, beginning) = opened.map_err(|error| match error.kind() {
             ErrorKind::NotFound => ObjectError::Changed(listed.name.clone()),

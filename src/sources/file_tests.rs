@@ -107,3 +107,13 @@ fn a_named_file_that_is_gone_is_told() {
     let begins = format!("cannot look at {}: ", file.display());
     assert!(missed.len() == 1 && told.starts_with(&begins), "{told}");
 }
+
+#[test]
+fn files_of_one_name_in_two_folders_are_at_two_places() {
+    let address = |folder: &str| Files::Folder(folder.into()).address("deep/a");
+    assert_eq!(address("/one"), "/one/deep/a");
+    assert_eq!(address("/two/"), "/two/deep/a");
+    assert!(address("relative").starts_with('/'));
+    let named = Files::Named(vec!["/one/deep/a".into()]);
+    assert_eq!(named.address("/one/deep/a"), address("/one"));
+}

@@ -91,6 +91,11 @@ impl Bucket {
         }
     }
 
+    /// Where an object is, among those of all buckets.
+    pub fn address(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
+
     /// The next objects, a page of them in the order of their keys.
     ///
     /// # Errors
