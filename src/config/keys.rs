@@ -116,11 +116,12 @@ fn source_of(given: &mut Given, name: &str, kind: Kind) -> Source {
     let key = |key: &str| format!("{table}.{key}");
     // A queue that is long gives full receives to join, and who pushes waits for the answer; a read of a shard, which has
     // one worker at most, is as large as it can be, and so is one of an object.
+    // A worker for objects has memory for a body of any size.
     let (workers, linger_ms) = match kind {
         Kind::Sqs => (2, Some(50)),
         Kind::Http => (2, Some(5)),
         Kind::Kinesis => (8, None),
-        Kind::File | Kind::S3 => (2, None),
+        Kind::File | Kind::S3 => (1, None),
     };
     let kind = match kind {
         Kind::Sqs => SourceKind::Sqs {
@@ -219,6 +220,7 @@ pub fn source_of_files(word: &str, network_id: Option<String>) -> Result<Source,
         ("source.replay.type", "file"),
         ("source.replay.path", "/"),
         ("source.replay.format", word),
+        ("source.replay.workers", "2"),
         ("source.replay.network_id", network_id),
     ]);
     let source = source(&mut given, "replay");

@@ -306,6 +306,22 @@ fn events_without_ids_come_by_what_tells_repetitions_apart() {
 }
 
 #[test]
+fn a_worker_for_objects_has_memory_for_a_body_of_any_size() {
+    let needed = |workers: &str| {
+        let text = format!(
+            "database.url = \"postgres://h/d\"\nmax_inflight_bytes = 1048576\n[source.b]\ntype = \"s3\"\nbucket = \"acme\"\n\
+             format = \"hasoffers\"\n{workers}"
+        );
+        read(&text, &[]).unwrap_err().to_string()
+    };
+    let mib = |count: usize| format!("must be at least {}:", count << 20);
+    let one = needed("");
+    assert!(one.contains(&mib(8 + 8 + 64 + 64)), "{one}");
+    let two = needed("workers = 2\n");
+    assert!(two.contains(&mib(2 * (8 + 8 + 64) + 64)), "{two}");
+}
+
+#[test]
 fn the_names_of_objects_are_those_of_the_vendor_or_any() {
     let bucket = |format: &str, more: &str| {
         let text = format!(
