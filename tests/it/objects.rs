@@ -160,7 +160,10 @@ async fn all_pages_of_a_listing_are_read() {
         bucket.put(&format!("{id:05}"), lines(id..id + 1)).await;
     }
     let daemon = Daemon::start(&db.url, &[], &bucket.settings("hasoffers")).await;
-    until(&db, COUNT, &[&ALL.to_string()]).await;
+    wait_until("both pages are read", 180, async || {
+        db.rows(COUNT).await == [ALL.to_string()]
+    })
+    .await;
     // One behind the last page, and one before the first.
     bucket.put("zzz", lines(ALL..ALL + 1)).await;
     bucket.put("0", lines(ALL + 1..ALL + 2)).await;
