@@ -3,7 +3,7 @@
 mod retention;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::backoff::Backoff;
-use crate::config::{Config, PartitionBy};
+use crate::config::{Config, PartitionBy, SourceKind};
 use crate::gate::{Gate, Pause};
 use crate::motion::Motions;
 use crate::pipeline::start::Prepared;
@@ -143,6 +143,17 @@ async fn work(
     by_the_way.iter().for_each(AbortHandle::abort);
     feeds.iter().for_each(|feed| feed.sum_up());
     outcome?;
+    let is_stopped = shared.stop.is_cancelled();
+    for feed in feeds.iter().filter(|feed| feed.until_empty && !is_stopped) {
+        let trouble = feed.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_objects = matches!(
+            feed.settings.kind,
+            SourceKind::File { .. } | SourceKind::S3 { .. }
+        );
+        if let Some(trouble) = trouble.as_ref().filter(|_| has_objects) {
+            anyhow::bail!("source.{}: {trouble}", feed.name);
+        }
+    }
     match feeds
         .iter()
         .find(|feed| feed.until_empty && feed.is_mostly_bad())

@@ -28,8 +28,26 @@ use crate::sources::file::{Files, walk};
 use crate::store::{Claims, Settings, Store};
 use crate::telemetry;
 
-/// What files count as that belong to no source of the configuration.
+/// What files of HasOffers count as that belong to no source of the configuration. Those of another format have its word
+/// behind a dot, so that quarantine knows what they hold.
 const NAME: &str = "replay";
+const HASOFFERS: &str = "hasoffers";
+
+fn name_of(format: &str) -> String {
+    match format {
+        HASOFFERS => NAME.to_owned(),
+        other => format!("{NAME}.{other}"),
+    }
+}
+
+/// The source of what is called so, where it is files that belong to no source of the configuration.
+pub fn source_called(name: &str) -> Option<Source> {
+    let format = match name.strip_prefix(NAME)? {
+        "" => HASOFFERS,
+        rest => rest.strip_prefix('.')?,
+    };
+    config::source_of_files(format, None).ok()
+}
 
 pub async fn run(args: Replay) -> Result<(), Failure> {
     let config = config::load(args.common.config.as_deref()).map_err(Failure::Usage)?;
@@ -80,7 +98,7 @@ pub async fn run(args: Replay) -> Result<(), Failure> {
 fn source(config: &Config, args: &Replay) -> anyhow::Result<(String, Source)> {
     let Some(name) = &args.source else {
         let source = config::source_of_files(&args.format, args.network_id.clone());
-        return Ok((NAME.to_owned(), source.context("--format")?));
+        return Ok((name_of(&args.format), source.context("--format")?));
     };
     match config.filed(name) {
         Some((source, format)) => Ok((name.clone(), source.of_files(format))),
@@ -217,4 +235,28 @@ fn expect_all(summary: &Summary, feed: &Feed, shared: &Shared) -> Result<(), Fai
         return Ok(());
     };
     Err(Failure::Failed(anyhow!(why)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::formats::Format;
+
+    #[test]
+    fn the_name_of_what_was_replayed_tells_its_format() {
+        let format = |name: &str| {
+            source_called(name)?
+                .formats(name)
+                .pop()
+                .map(|(_, it)| it.clone())
+        };
+        assert_eq!(name_of("hasoffers"), "replay");
+        let hasoffers = Format::Hasoffers { network_id: None };
+        assert_eq!(format(&name_of("hasoffers")), Some(hasoffers));
+        assert_eq!(format(&name_of("recurly")), Some(Format::Recurly));
+        for other in ["replays", "replay.", "replay.other", "feed"] {
+            assert_eq!(format(other), None, "{other}");
+        }
+    }
 }

@@ -305,7 +305,7 @@ fn memory(config: &Config, given: &mut Given) {
     if needed > config.max_inflight_bytes {
         let problem = format!(
             "{} must be at least {needed}: for each worker batch_bytes and {SMALL_BODY_BYTES} for a body ({READ_BYTES_MAX} where \
-             it reads a shard), for each listener max_inflight_request_bytes, and the largest max_body_bytes once",
+             it reads a shard; batch_bytes and max_body_bytes where it reads files or objects), for each listener max_inflight_request_bytes, and the largest max_body_bytes once",
             given.said("max_inflight_bytes", config.max_inflight_bytes)
         );
         given.problems.push(problem);

@@ -229,6 +229,17 @@ impl Given {
         None
     }
 
+    /// Text that may be empty.
+    pub fn text_or_nothing(&mut self, key: &str, default: &str) -> String {
+        match self.values.get(key) {
+            Some((Value::Text(text), _)) if text.is_empty() => {
+                self.ask(key);
+                String::new()
+            }
+            _ => self.text(key).unwrap_or_else(|| default.to_owned()),
+        }
+    }
+
     /// Texts; from the environment with commas between them.
     pub fn list(&mut self, key: &str) -> Vec<String> {
         match self.ask(key) {

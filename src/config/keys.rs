@@ -117,11 +117,12 @@ fn source_of(given: &mut Given, name: &str, kind: Kind) -> Source {
     let key = |key: &str| format!("{table}.{key}");
     // A queue that is long gives full receives to join, and who pushes waits for the answer; a read of a shard, which has
     // one worker at most, is as large as it can be, and so is one of an object.
+    // A worker for objects has memory for a body of any size.
     let (workers, linger_ms) = match kind {
         Kind::Sqs => (2, Some(50)),
         Kind::Http => (2, Some(5)),
         Kind::Kinesis => (8, None),
-        Kind::File | Kind::S3 => (2, None),
+        Kind::File | Kind::S3 => (1, None),
     };
     let kind = match kind {
         Kind::Sqs => SourceKind::Sqs {
@@ -135,10 +136,13 @@ fn source_of(given: &mut Given, name: &str, kind: Kind) -> Source {
                 watch: watch(given, &table, 10),
             },
         },
-        Kind::S3 => SourceKind::S3 {
-            format: format(given, &table),
-            bucket: bucket(given, &table),
-        },
+        Kind::S3 => {
+            let format = format(given, &table);
+            SourceKind::S3 {
+                bucket: bucket(given, &table, &format),
+                format,
+            }
+        }
         Kind::Kinesis => SourceKind::Kinesis {
             format: format(given, &table),
             stream: kinesis_stream(given, &table),
@@ -195,15 +199,13 @@ fn watch(given: &mut Given, table: &str, poll_secs: u64) -> Watch {
     }
 }
 
-fn bucket(given: &mut Given, table: &str) -> Bucket {
+fn bucket(given: &mut Given, table: &str, format: &Format) -> Bucket {
     let key = |key: &str| format!("{table}.{key}");
-    let text = |given: &mut Given, name: &str, default: &str| {
-        given.text(&key(name)).unwrap_or_else(|| default.to_owned())
-    };
+    let (prefix, name_prefix) = format.object_names();
     Bucket {
         bucket: given.required_text(&key("bucket")),
-        prefix: text(given, "prefix", "exports/"),
-        name_prefix: text(given, "name_prefix", "usages"),
+        prefix: given.text_or_nothing(&key("prefix"), prefix),
+        name_prefix: given.text_or_nothing(&key("name_prefix"), name_prefix),
         region: given.text(&key("region")),
         endpoint_url: given.text(&key("endpoint_url")),
         access_key_id: given.text(&key("access_key_id")),
@@ -219,6 +221,7 @@ pub fn source_of_files(word: &str, network_id: Option<String>) -> Result<Source,
         ("source.replay.type", "file"),
         ("source.replay.path", "/"),
         ("source.replay.format", word),
+        ("source.replay.workers", "2"),
         ("source.replay.network_id", network_id),
     ]);
     let source = source(&mut given, "replay");

@@ -326,14 +326,16 @@ fn understand(mut given: Given) -> anyhow::Result<Config> {
 
 impl Config {
     /// Each worker may hold a batch and a small body, or what a shard gives at once, at any time, and a listener requests that
-    /// wait for one; what is left is for large bodies, and must be enough for one of them.
+    /// wait for one; what is left is for large bodies, and must be enough for one of them. Of an object, bodies are cut before
+    /// anybody knows how large they are: as many as fill a batch and then one of any size.
     fn memory_of_workers(&self) -> usize {
         self.source
             .values()
             .map(|source| {
                 let (received, waiting) = match &source.kind {
-                    SourceKind::Sqs { .. } | SourceKind::File { .. } | SourceKind::S3 { .. } => {
-                        (SMALL_BODY_BYTES, 0)
+                    SourceKind::Sqs { .. } => (SMALL_BODY_BYTES, 0),
+                    SourceKind::File { .. } | SourceKind::S3 { .. } => {
+                        (source.batch_bytes + source.max_body_bytes, 0)
                     }
                     SourceKind::Kinesis { .. } => (READ_BYTES_MAX, 0),
                     SourceKind::Http(listener) => {

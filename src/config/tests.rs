@@ -306,6 +306,42 @@ fn events_without_ids_come_by_what_tells_repetitions_apart() {
 }
 
 #[test]
+fn a_worker_for_objects_has_memory_for_a_body_of_any_size() {
+    let needed = |workers: &str| {
+        let text = format!(
+            "database.url = \"postgres://h/d\"\nmax_inflight_bytes = 1048576\n[source.b]\ntype = \"s3\"\nbucket = \"acme\"\n\
+             format = \"hasoffers\"\n{workers}"
+        );
+        read(&text, &[]).unwrap_err().to_string()
+    };
+    let mib = |count: usize| format!("must be at least {}:", count << 20);
+    let one = needed("");
+    assert!(one.contains(&mib(8 + 8 + 64 + 64)), "{one}");
+    let two = needed("workers = 2\n");
+    assert!(two.contains(&mib(2 * (8 + 8 + 64) + 64)), "{two}");
+}
+
+#[test]
+fn the_names_of_objects_are_those_of_the_vendor_or_any() {
+    let bucket = |format: &str, more: &str| {
+        let text = format!(
+            "database.url = \"postgres://h/d\"\n[source.b]\ntype = \"s3\"\nbucket = \"acme\"\nformat = \"{format}\"\n{more}"
+        );
+        match &read(&text, &[]).unwrap().source["b"].kind {
+            SourceKind::S3 { bucket, .. } => (bucket.prefix.clone(), bucket.name_prefix.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let names = |prefix: &str, name: &str| (prefix.to_owned(), name.to_owned());
+    assert_eq!(bucket("recurly", ""), names("exports/", "usages"));
+    assert_eq!(bucket("hasoffers", ""), names("", ""));
+    let emptied = "prefix = \"\"\nname_prefix = \"\"\n";
+    assert_eq!(bucket("recurly", emptied), names("", ""));
+    let given = "prefix = \"2026/\"\nname_prefix = \"tune-\"\n";
+    assert_eq!(bucket("hasoffers", given), names("2026/", "tune-"));
+}
+
+#[test]
 fn the_environment_alone_is_enough_and_its_text_stays_as_it_is() {
     let url = r##"postgres://u:[1,2]{a=b}"c"'d'=%23#@h/d"##;
     let source = |key: &str| format!("HYDRANT__SOURCE__MY_FEED__{key}");

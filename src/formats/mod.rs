@@ -63,6 +63,14 @@ impl Format {
         }
     }
 
+    /// How the keys of its objects begin, and their names behind the last slash, where its vendor writes them.
+    pub fn object_names(&self) -> (&'static str, &'static str) {
+        match self {
+            Format::Recurly => (recurly::KEYS_BEGIN, recurly::NAMES_BEGIN),
+            Format::Hasoffers { .. } | Format::Everflow(_) => ("", ""),
+        }
+    }
+
     /// Whether its events have no ids, so that an object of them has to be read from its beginning to tell which is which.
     pub fn counts_places(&self) -> bool {
         matches!(self, Format::Recurly)

@@ -26,11 +26,12 @@ impl Door {
 #[derive(Debug)]
 pub struct Whole {
     pub door: Door,
-    /// Its key, its path, or a hash of its text.
+    /// Its address, with its bucket and its key or with its path, or a hash of its text.
     pub name: String,
     /// The version of an object.
     pub etag: Option<String>,
-    /// How often each content was met so far.
+    /// How often each content was met so far: 24 bytes and what a map adds for each different event of the object, which is
+    /// some 50 MiB for a million of them. No limit counts them.
     met: Mutex<HashMap<[u8; 16], u64>>,
 }
 

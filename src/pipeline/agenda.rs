@@ -9,16 +9,21 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::listing::{self, Found, Listing, Listings};
+use super::aside::{Asides, Turn};
+use super::listing::{self, Listing, Listings};
 use super::{Feed, Worker};
+use crate::backoff::Backoff;
 use crate::clock;
 use crate::sources::file::Files;
 use crate::sources::object::{Listed, Object, ObjectError, Position};
-use crate::sources::s3::{Bucket, Page};
+use crate::sources::s3::{Begin, Bucket, Page};
 use crate::store::positions::Saved;
 
 /// Between two listings where somebody waits for the end.
 const SOON: Duration = Duration::from_secs(1);
+/// The last line of a file that has not changed for so many times `settle`, and for a minute, is as complete as it will be.
+const COMPLETE_TIMES: u32 = 10;
+const COMPLETE_LEAST: Duration = Duration::from_mins(1);
 /// Objects whose positions are asked for at a time.
 const TOGETHER: usize = 1_000;
 
@@ -54,6 +59,7 @@ pub struct Agenda {
     state: Mutex<State>,
     /// Names of what loops are reading. Apart from the state: that is held while somebody waits for the next listing.
     in_work: std::sync::Mutex<HashSet<String>>,
+    asides: std::sync::Mutex<Asides>,
     pub progress: Progress,
     /// What could not be read, a sentence each.
     failures: std::sync::Mutex<Vec<String>>,
@@ -78,7 +84,7 @@ struct State {
     listing: Option<Listing>,
     /// When the last listing ended.
     last: Option<Instant>,
-    /// It found nothing that is to be read now or soon.
+    /// It found nothing that is to be read now or soon, but for what was tried in vain.
     is_idle: bool,
     is_over: bool,
 }
@@ -90,6 +96,7 @@ impl Agenda {
             rhythm,
             state: Mutex::default(),
             in_work: std::sync::Mutex::default(),
+            asides: std::sync::Mutex::default(),
             progress: Progress::default(),
             failures: std::sync::Mutex::default(),
         }
@@ -99,8 +106,13 @@ impl Agenda {
     /// to wait.
     ///
     /// # Errors
-    /// The place cannot be listed. The next call begins anew.
-    pub(super) async fn next(&self, worker: &mut Worker) -> Result<Option<Todo>, ObjectError> {
+    /// The place cannot be listed. The next call begins anew. `backoff` is the caller's for that alone: it is reset by a
+    /// listing that comes to its end.
+    pub(super) async fn next(
+        &self,
+        worker: &mut Worker,
+        backoff: &mut Backoff,
+    ) -> Result<Option<Todo>, ObjectError> {
         let feed = Arc::clone(&worker.feed);
         let stop = &feed.stop;
         // Somebody else may look, or wait for the next listing.
@@ -120,14 +132,19 @@ impl Agenda {
             match state.listing.take() {
                 Some(listing) => {
                     worker.motion.step();
-                    self.look(listing, &mut state, worker).await?;
+                    if self.look(listing, &mut state, worker).await? {
+                        backoff.reset();
+                    }
                     worker.motion.rest();
                 }
-                None if self.is_over(&state, &feed) => state.is_over = true,
+                None if self.is_over(&state, &feed) => {
+                    state.is_over = true;
+                    feed.set_trouble(self.asides().outcome());
+                }
                 None => {
                     let wait = self.until_due(&state, &feed);
                     if stop.run_until_cancelled(wait).await.is_some() {
-                        state.listing = Some(state.listings.begin());
+                        state.listing = Some(state.listings.begin(clock::unix_seconds()));
                     }
                 }
             }
@@ -151,55 +168,71 @@ impl Agenda {
         state.last.is_some() && (self.rhythm.poll.is_none() || feed.until_empty && is_idle)
     }
 
-    /// Looks at the next objects of a listing.
+    /// Looks at the next objects of a listing. True at its end.
     async fn look(
         &self,
         mut listing: Listing,
         state: &mut State,
         worker: &mut Worker,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<bool, ObjectError> {
         let feed = Arc::clone(&worker.feed);
-        let listed = feed.stop.run_until_cancelled(self.list(listing.next));
+        let next = std::mem::take(&mut listing.next);
+        let listed = feed.stop.run_until_cancelled(self.list(next));
         let Some(page) = listed.await.transpose()? else {
-            return Ok(());
+            return Ok(false);
         };
-        feed.set_trouble(None);
+        feed.set_trouble(self.trouble());
         feed.clocks.received();
         listing.found.left_alone += page.left_alone;
+        // Before the positions are asked for: what a loop is done with in between has another one by now.
+        let in_work = self.in_work().clone();
         for objects in page.objects.chunks(TOGETHER) {
             let names: Vec<&str> = objects.iter().map(|one| one.name.as_str()).collect();
             let Ok(saved) = worker.positions(&names).await else {
-                return Ok(());
+                return Ok(false);
             };
             for object in objects {
                 let saved = saved.get(&object.name).filter(|_| !self.rhythm.is_again);
-                self.judge(object, saved, state, &mut listing.found);
+                let todo = self.judge(object, saved, &mut listing);
+                let todo = todo.filter(|todo| !in_work.contains(&todo.listed.name));
+                state.waiting.extend(todo);
             }
         }
-        listing.next = page.next;
-        state.listings.pass(&mut listing, clock::unix_seconds());
-        if listing.next.is_some() {
+        if let Some(next) = page.next {
+            let now = clock::unix_seconds();
+            state.listings.pass(&mut listing, page.last_key, now);
+            listing.next = next;
             state.listing = Some(listing);
-        } else {
-            listing.found.show(&feed);
-            state.is_idle = listing.found.waiting + listing.found.unsettled == 0;
-            state.last = Some(Instant::now());
+            return Ok(false);
         }
-        Ok(())
+        self.asides().forget_unseen(listing.since);
+        feed.set_trouble(self.trouble());
+        let found = &listing.found;
+        found.show(&feed);
+        state.is_idle = found.waiting + found.unsettled == found.hopeless;
+        state.last = Some(Instant::now());
+        Ok(true)
     }
 
-    async fn list(&self, next: Option<String>) -> Result<Page, ObjectError> {
+    async fn list(&self, begin: Begin) -> Result<Page, ObjectError> {
         match &self.place {
-            Place::Files(files) => Ok(Page {
-                objects: files.list()?,
-                ..Page::default()
-            }),
-            Place::Bucket(bucket) => Ok(bucket.list(next).await?),
+            Place::Files(files) => {
+                let (objects, gone) = files.list()?;
+                for error in gone {
+                    self.note_failure(error.to_string());
+                }
+                Ok(Page {
+                    objects,
+                    ..Page::default()
+                })
+            }
+            Place::Bucket(bucket) => Ok(bucket.list(begin).await?),
         }
     }
 
-    /// Puts an object on the agenda, unless it is read, being read or not to be read yet.
-    fn judge(&self, listed: &Listed, saved: Option<&Saved>, state: &mut State, found: &mut Found) {
+    /// Counts an object. What is to be done, unless it is read or not to be read yet.
+    fn judge(&self, listed: &Listed, saved: Option<&Saved>, listing: &mut Listing) -> Option<Todo> {
+        let found = &mut listing.found;
         let position = saved.and_then(|saved| Position::parse(saved.position.as_deref()?).ok());
         let is_known = |position: &Position| position.version == listed.version;
         found.newest = found.newest.max(listed.version.modified);
@@ -209,22 +242,22 @@ impl Agenda {
                 self.progress.skipped.fetch_add(1, Ordering::Relaxed);
                 self.note_bytes(listed.version.size);
             }
-            return;
+            return None;
         }
         let modified = listed.version.modified / listing::NANOS;
         found.oldest = Some(found.oldest.map_or(modified, |oldest| oldest.min(modified)));
-        let age = Duration::from_secs(clock::unix_seconds().abs_diff(modified));
-        if age < self.rhythm.settle {
+        let mut asides = self.asides();
+        let turn = asides.turn(listed, Instant::now());
+        if age(listed) < self.rhythm.settle || turn == Turn::Unfinished {
             found.unsettled += 1;
-            return;
+            return None;
         }
         found.waiting += 1;
-        if !self.in_work().contains(&listed.name) {
-            state.waiting.push_back(Todo {
-                listed: listed.clone(),
-                position,
-            });
-        }
+        found.hopeless += usize::from(asides.is_hopeless(&listed.name));
+        (turn == Turn::Now).then(|| Todo {
+            listed: listed.clone(),
+            position,
+        })
     }
 
     /// Takes note that a loop is done with an object, well or not.
@@ -249,9 +282,51 @@ impl Agenda {
         }
     }
 
-    /// Whether an object may yet get longer at its end.
-    pub(super) fn may_grow(&self) -> bool {
-        matches!(self.place, Place::Files(_)) && self.rhythm.poll.is_some()
+    /// Where an object is, in words that no other place has for one of its own.
+    pub(super) fn address(&self, name: &str) -> String {
+        match &self.place {
+            Place::Files(files) => files.address(name),
+            Place::Bucket(bucket) => bucket.address(name),
+        }
+    }
+
+    /// How long it may still take until the last line of an object is complete; `None` where it is as complete as it will be.
+    pub(super) fn may_grow(&self, listed: &Listed) -> Option<Duration> {
+        let may_ever = matches!(self.place, Place::Files(_)) && self.rhythm.poll.is_some();
+        let complete = (self.rhythm.settle * COMPLETE_TIMES).max(COMPLETE_LEAST);
+        complete
+            .checked_sub(age(listed))
+            .filter(|left| may_ever && !left.is_zero())
+    }
+
+    /// Leaves an object alone until its last line is complete, or will never be.
+    pub(super) fn wait_for_rest(&self, listed: &Listed, wait: Duration) {
+        self.asides().wait(listed, wait, Instant::now());
+    }
+
+    /// Takes note that an object was read to its end, or is not what it was.
+    pub(super) fn forget(&self, name: &str) {
+        self.asides().forget(name);
+    }
+
+    /// Takes note that an object cannot be read, and tries it again later. How many there are now.
+    pub(super) fn fail(&self, listed: &Listed, error: &ObjectError) -> usize {
+        self.asides()
+            .fail(listed, error.to_string(), Instant::now())
+    }
+
+    /// Takes note that an object ends early, and only another version of it can be read to its end.
+    pub(super) fn give_up(&self, listed: &Listed, error: &ObjectError) {
+        self.asides().give_up(listed, error.to_string());
+    }
+
+    /// What cannot be read now, in a sentence.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.asides().trouble()
+    }
+
+    fn asides(&self) -> MutexGuard<'_, Asides> {
+        self.asides.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Only what has an end is asked for its failures: a daemon's would grow for ever.
@@ -271,4 +346,10 @@ impl Agenda {
     pub(super) fn note_bytes(&self, bytes: u64) {
         self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
+}
+
+/// Since an object was written.
+fn age(listed: &Listed) -> Duration {
+    let modified = listed.version.modified / listing::NANOS;
+    Duration::from_secs(clock::unix_seconds().abs_diff(modified))
 }

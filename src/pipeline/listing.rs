@@ -6,32 +6,40 @@
 use std::time::Duration;
 
 use metrics::gauge;
+use tokio::time::Instant;
 
 use super::Feed;
 use super::backlog::Backlog;
 use crate::clock;
+use crate::sources::s3::Begin;
 use crate::telemetry;
 
 /// A second.
 pub const NANOS: i64 = 1_000_000_000;
 /// Each listing of so many begins at the first key: a key may come anywhere, and an object change long after it was read.
 const WHOLE: u32 = 10;
+/// And each that begins so many seconds after the last of these, or later.
+const WHOLE_SECS: u64 = 3_600;
 /// The others begin behind the pages whose objects are all read and were written longer ago than this.
 const LOOK_BACK: Duration = Duration::from_hours(24);
 
 /// All listings of a place.
 #[derive(Debug, Default)]
 pub struct Listings {
+    /// Since the last whole one began, that one included.
     begun: u32,
+    /// When that was, in seconds since 1970.
+    whole_since: i64,
     passed: Passed,
 }
 
 /// A listing under way, and what it found so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Listing {
-    /// The key behind which it goes on.
-    pub next: Option<String>,
+    /// Where its next page begins.
+    pub next: Begin,
     pub found: Found,
+    pub since: Instant,
     /// A page is not passed, so none behind it can be.
     has_gap: bool,
 }
@@ -49,6 +57,8 @@ struct Passed {
 pub struct Found {
     pub read: usize,
     pub waiting: usize,
+    /// Of these, those that nobody who waits for the end waits for: they were tried in vain.
+    pub hopeless: usize,
     pub unsettled: usize,
     pub left_alone: usize,
     /// When the oldest that is not read yet was written, in seconds since 1970.
@@ -58,27 +68,35 @@ pub struct Found {
 }
 
 impl Listings {
-    pub fn begin(&mut self) -> Listing {
-        if self.begun.is_multiple_of(WHOLE) {
-            self.passed = Passed::default();
+    pub fn begin(&mut self, now: i64) -> Listing {
+        let is_late = now.abs_diff(self.whole_since) >= WHOLE_SECS;
+        if self.begun == 0 || self.begun == WHOLE || is_late {
+            *self = Listings {
+                whole_since: now,
+                ..Listings::default()
+            };
         }
-        self.begun = self.begun.wrapping_add(1);
+        self.begun += 1;
         Listing {
-            next: self.passed.key.clone(),
+            next: match &self.passed.key {
+                Some(key) => Begin::Behind(key.clone()),
+                None => Begin::First,
+            },
             found: self.passed.found.clone(),
+            since: Instant::now(),
             has_gap: false,
         }
     }
 
-    /// Takes note of the page that a listing has just looked at, if the next listing can begin behind it.
-    pub fn pass(&mut self, listing: &mut Listing, now: i64) {
+    /// Takes note of the page that a listing has just looked at, and of its last key, if the next listing can begin behind it.
+    pub fn pass(&mut self, listing: &mut Listing, last_key: Option<String>, now: i64) {
         let found = &listing.found;
         let age = now.saturating_sub(found.newest / NANOS);
         let is_old = age >= LOOK_BACK.as_secs().cast_signed();
         listing.has_gap |= found.waiting + found.unsettled > 0 || !is_old;
-        if let (false, Some(key)) = (listing.has_gap, &listing.next) {
+        if !listing.has_gap && last_key.is_some() {
             self.passed = Passed {
-                key: Some(key.clone()),
+                key: last_key,
                 found: found.clone(),
             };
         }
@@ -121,8 +139,15 @@ mod tests {
     /// Looks at pages as a listing would: of each the last key, what is unread in it, and when its newest object was written.
     /// Returns the key behind which it began.
     fn list(listings: &mut Listings, pages: &[(&str, usize, i64)]) -> Option<String> {
-        let mut listing = listings.begin();
-        let first = listing.next.clone();
+        list_at(NOW, listings, pages)
+    }
+
+    fn list_at(now: i64, listings: &mut Listings, pages: &[(&str, usize, i64)]) -> Option<String> {
+        let mut listing = listings.begin(now);
+        let first = match &listing.next {
+            Begin::Behind(key) => Some(key.clone()),
+            _ => None,
+        };
         for (key, waiting, newest) in pages {
             if first.as_deref().is_some_and(|first| *key <= first) {
                 continue;
@@ -130,8 +155,7 @@ mod tests {
             listing.found.read += 10 - waiting;
             listing.found.waiting += waiting;
             listing.found.newest = listing.found.newest.max(newest * NANOS);
-            listing.next = Some((*key).to_owned());
-            listings.pass(&mut listing, NOW);
+            listings.pass(&mut listing, Some((*key).to_owned()), NOW);
         }
         assert_eq!(
             listing.found.read + listing.found.waiting,
@@ -169,5 +193,32 @@ mod tests {
         let pages = [("b", 1, NOW), ("d", 0, 0)];
         assert_eq!(list(&mut listings, &pages), None);
         assert_eq!(list(&mut listings, &pages), None, "it is not read yet");
+    }
+
+    #[test]
+    fn a_listing_is_whole_after_an_hour_however_seldom_they_are() {
+        let mut listings = Listings::default();
+        let pages = [("b", 0, 0), ("d", 0, 0)];
+        for (minute, is_whole) in [
+            (0, true),
+            (59, false),
+            (60, true),
+            (119, false),
+            (500, true),
+        ] {
+            let begin = list_at(NOW + minute * 60, &mut listings, &pages);
+            assert_eq!(begin.is_none(), is_whole, "{minute}");
+        }
+        // A clock that was set back holds nothing up.
+        assert_eq!(list_at(NOW - DAY, &mut listings, &pages), None);
+    }
+
+    #[test]
+    fn a_page_without_a_key_is_no_place_to_begin() {
+        let mut listings = Listings::default();
+        let mut listing = listings.begin(NOW);
+        listings.pass(&mut listing, Some("b".to_owned()), NOW);
+        listings.pass(&mut listing, None, NOW);
+        assert_eq!(listings.begin(NOW).next, Begin::Behind("b".to_owned()));
     }
 }

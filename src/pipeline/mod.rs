@@ -7,6 +7,7 @@
 //! added once by its identity.
 
 pub mod agenda;
+mod aside;
 pub mod backlog;
 mod feed;
 mod held;

@@ -33,6 +33,15 @@ enum Ended {
     Failed(ObjectError),
 }
 
+/// How far taking bodies from an object came.
+#[derive(Clone, Copy)]
+enum Filled {
+    More,
+    End,
+    /// At a last line that may be completed in this time.
+    Unfinished(Duration),
+}
+
 impl From<Stopped> for Ended {
     fn from(_: Stopped) -> Ended {
         Ended::Stopped
@@ -54,11 +63,11 @@ impl ObjectWorker {
     pub async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
         while let Some(todo) = self.next(&mut backoff).await {
-            let outcome = self.read(&todo).await;
-            if let Err(Ended::Failed(error)) = outcome {
-                self.bear(error, &mut backoff).await;
-            } else {
-                backoff.reset();
+            match self.read(&todo).await {
+                Ok(Some(wait)) => self.agenda.wait_for_rest(&todo.listed, wait),
+                Ok(None) => self.agenda.forget(&todo.listed.name),
+                Err(Ended::Failed(error)) => self.fail(&todo.listed, &error),
+                Err(Ended::Stopped) => {}
             }
             self.worker.batch.clear();
             self.agenda.done(&todo.listed.name);
@@ -68,47 +77,68 @@ impl ObjectWorker {
 
     /// The next object; `None` when the daemon stops or there is nothing left to wait for.
     async fn next(&mut self, backoff: &mut Backoff) -> Option<Todo> {
+        let feed = Arc::clone(&self.worker.feed);
         loop {
             self.worker.may_receive().await?;
-            match self.agenda.next(&mut self.worker).await {
+            match self.agenda.next(&mut self.worker, backoff).await {
                 Ok(todo) => return todo,
-                Err(error) => self.bear(error, backoff).await,
+                Err(error) => {
+                    self.agenda.note_failure(error.to_string());
+                    self.worker.motion.rest();
+                    feed.note_receive(None);
+                    feed.bear(backoff, &error).await;
+                }
             }
         }
     }
 
-    /// Takes note of what cannot be read. It is on the agenda again with the next listing.
-    async fn bear(&mut self, error: ObjectError, backoff: &mut Backoff) {
-        let feed = Arc::clone(&self.worker.feed);
+    /// Takes note of an object that cannot be read. It comes again, and nothing waits for it.
+    fn fail(&self, listed: &Listed, error: &ObjectError) {
+        let feed = &self.worker.feed;
         self.agenda.note_failure(error.to_string());
-        self.worker.motion.rest();
+        let (source, object) = (&feed.name, &listed.name);
         match error {
-            // As it is now it will come again.
-            ObjectError::Changed(_) => tracing::debug!(source = feed.name, %error, "read later"),
-            error => {
+            // As it is now the next listing tells.
+            ObjectError::Changed(_) => {
+                self.agenda.forget(&listed.name);
+                tracing::debug!(source, %error, "read later");
+            }
+            ObjectError::Broken(_) => {
+                self.agenda.give_up(listed, error);
                 feed.note_receive(None);
-                feed.bear(backoff, &error).await;
+                tracing::warn!(source, object, %error, "an object was read in part");
+            }
+            error => {
+                let failing = self.agenda.fail(listed, error);
+                feed.note_receive(None);
+                // Not a line for each object where all of them are denied.
+                if failing.is_power_of_two() {
+                    tracing::warn!(source, object, failing, %error, "an object cannot be read; it is tried again");
+                }
+                feed.set_trouble(self.agenda.trouble());
             }
         }
     }
 
     /// Reads an object to its end: from where it was left, or, where events are told apart by their places, from its
-    /// beginning.
-    async fn read(&mut self, todo: &Todo) -> Result<(), Ended> {
+    /// beginning. A time where its last line may be completed in that.
+    async fn read(&mut self, todo: &Todo) -> Result<Option<Duration>, Ended> {
         let max_bytes = self.worker.feed.settings.max_body_bytes;
         let counts_places = self.worker.feed.formats[0].counts_places();
         let position = todo.position.as_ref().filter(|_| !counts_places);
         let mut object = self.agenda.open(&todo.listed, position, max_bytes).await?;
-        let whole = Arc::new(whole(&todo.listed));
+        let whole = Arc::new(whole(&todo.listed, self.agenda.address(&todo.listed.name)));
         let mut noted = object.read_bytes;
         self.agenda.note_bytes(noted);
         loop {
             let mut held = Held::new(&self.worker.feed);
-            let filled = self.fill(&mut held, &mut object, &whole).await;
+            let filled = self.fill(&mut held, &mut object, todo, &whole).await;
             self.worker.feed.note_receive(Some(&held.deliveries));
+            // That one is read does not mean that all can be.
+            self.worker.feed.set_trouble(self.agenda.trouble());
             self.worker.read(&mut held).await?;
             let is_ended = match &filled {
-                Ok(is_ended) => *is_ended,
+                Ok(filled) => matches!(filled, Filled::End),
                 // Only another version can be read to the end.
                 Err(ObjectError::Broken(_)) => true,
                 Err(_) => false,
@@ -131,20 +161,23 @@ impl ObjectWorker {
                 counter!(telemetry::OBJECTS_READ, "source" => self.worker.source(), "outcome" => outcome)
                     .increment(1);
             }
-            if filled? {
-                return Ok(());
+            match filled? {
+                Filled::More => {}
+                Filled::End => return Ok(None),
+                Filled::Unfinished(wait) => return Ok(Some(wait)),
             }
             self.worker.may_receive().await.ok_or(Stopped)?;
         }
     }
 
-    /// Takes bodies from an object until there are enough for a transaction. True at the end.
+    /// Takes bodies from an object until there are enough for a transaction.
     async fn fill(
         &mut self,
         held: &mut Held,
         object: &mut Object,
+        todo: &Todo,
         whole: &Arc<Whole>,
-    ) -> Result<bool, ObjectError> {
+    ) -> Result<Filled, ObjectError> {
         let settings = &self.worker.feed.settings;
         while held.deliveries.len() < settings.batch_events
             && held.body_bytes() < settings.batch_bytes
@@ -156,10 +189,10 @@ impl ObjectWorker {
                 is_ended,
             }) = object.next().await?
             else {
-                return Ok(true);
+                return Ok(Filled::End);
             };
             let delivery = Delivery {
-                id: format!("{}:{}", object.name(), number),
+                id: format!("{}:{}", whole.name, number),
                 body: bytes,
                 format: 0,
                 place: Some(Place {
@@ -168,26 +201,25 @@ impl ObjectWorker {
                 }),
                 attempt: 1,
             };
-            // The rest of a last line may be on its way.
-            let may_go_on = !is_ended && self.agenda.may_grow();
-            if may_go_on
+            // The rest of a last line may be on its way. Where it does not come, the line is as bad as it looks.
+            if let Some(wait) = self.agenda.may_grow(&todo.listed).filter(|_| !is_ended)
                 && self
                     .worker
                     .open(&delivery, settings.max_body_bytes)
                     .is_err()
             {
-                return Ok(true);
+                return Ok(Filled::Unfinished(wait));
             }
             object.pass(end, number);
             held.add(delivery);
         }
-        Ok(false)
+        Ok(Filled::More)
     }
 }
 
 /// An object of which nothing is read yet.
-fn whole(listed: &Listed) -> Whole {
+fn whole(listed: &Listed, address: String) -> Whole {
     let etag = listed.version.etag.as_deref();
     let etag = etag.map(|etag| etag.trim_matches('"').to_owned());
-    Whole::new(Door::Pull, listed.name.clone(), etag)
+    Whole::new(Door::Pull, address, etag)
 }

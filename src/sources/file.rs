@@ -2,16 +2,18 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::{self, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use tokio::task::block_in_place;
-use twox_hash::XxHash3_128;
 
-use super::object::{Bytes, Listed, Object, ObjectError, Position, Version};
+use super::object::{Bytes, Listed, Object, ObjectError, Position, Version, described};
 
 /// Bytes by which a file is known again.
 const BEGINNING_BYTES: u64 = 1024;
+/// More than that is not kept of what stands before a position.
+const BEFORE_MAX: usize = 1 << 20;
 
 /// Files by what they are called in `positions`.
 #[derive(Clone, Debug)]
@@ -23,13 +25,13 @@ pub enum Files {
 }
 
 impl Files {
-    /// Everything that is there, sorted by name.
+    /// Everything that is there, sorted by name, and what of the named ones cannot be looked at.
     ///
     /// # Errors
-    /// A folder or a file that was named cannot be looked at.
-    pub fn list(&self) -> Result<Vec<Listed>, ObjectError> {
+    /// The folder cannot be read.
+    pub fn list(&self) -> Result<(Vec<Listed>, Vec<ObjectError>), ObjectError> {
         block_in_place(|| {
-            let mut found = Vec::new();
+            let (mut found, mut missed) = (Vec::new(), Vec::new());
             match self {
                 Files::Folder(folder) => {
                     let mut paths = Vec::new();
@@ -40,14 +42,31 @@ impl Files {
                     }
                 }
                 Files::Named(paths) => {
-                    // There is nothing to be read of what is gone since.
-                    let there = |path: &PathBuf| Some(listed(path, &fs::metadata(path).ok()?));
-                    found.extend(paths.iter().filter_map(there));
+                    for path in paths {
+                        match fs::metadata(path) {
+                            Ok(metadata) => found.push(listed(path, &metadata)),
+                            Err(error) => missed.push(failed("look at", path, error)),
+                        }
+                    }
                 }
             }
             found.sort_by(|a, b| a.name.cmp(&b.name));
-            Ok(found)
+            Ok((found, missed))
         })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        match self {
+            Files::Folder(folder) => folder.join(name),
+            Files::Named(_) => PathBuf::from(name),
+        }
+    }
+
+    /// Where a file is, among those of all folders.
+    pub fn address(&self, name: &str) -> String {
+        let path = self.path(name);
+        let whole = path::absolute(&path).unwrap_or(path);
+        whole.to_string_lossy().into_owned()
     }
 
     /// Opens a file, behind the position where that is one of this file.
@@ -60,10 +79,7 @@ impl Files {
         position: Option<&Position>,
         max_bytes: usize,
     ) -> Result<Object, ObjectError> {
-        let path = match self {
-            Files::Folder(folder) => folder.join(&listed.name),
-            Files::Named(_) => PathBuf::from(&listed.name),
-        };
+        let path = self.path(&listed.name);
         let opened = block_in_place(|| open(&path, &listed.version, position));
         let (file, position, beginning) = opened.map_err(|error| match error.kind() {
             ErrorKind::NotFound => ObjectError::Changed(listed.name.clone()),
@@ -135,28 +151,55 @@ fn open<'a>(
     file.by_ref()
         .take(BEGINNING_BYTES)
         .read_to_end(&mut beginning)?;
-    let position = position.filter(|position| {
-        let is_same = position.version == *version;
-        is_same
-            || position.survives_growth() && begins_so(&beginning, position.beginning.as_deref())
-    });
+    let position = match position {
+        Some(position) if is_of(position, version, &beginning, &file)? => Some(position),
+        _ => None,
+    };
     let first_byte = position.map_or(0, Position::first_byte);
     file.seek(SeekFrom::Start(first_byte))?;
     Ok((file, position, described(&beginning)))
 }
 
-/// Whether a file that begins so is one that began as described.
-fn begins_so(beginning: &[u8], as_described: Option<&str>) -> bool {
-    let length = as_described.and_then(|text| text.split_once(' ')?.0.parse().ok());
-    let same_part = length.and_then(|length: usize| beginning.get(..length));
-    same_part.is_some_and(|part| Some(described(part).as_str()) == as_described)
+/// Whether a position is one of this file. Its bytes are asked however equal the versions are: the file may have been written
+/// anew since it was listed.
+fn is_of(
+    position: &Position,
+    version: &Version,
+    beginning: &[u8],
+    file: &File,
+) -> std::io::Result<bool> {
+    if !position.survives(version) {
+        return Ok(false);
+    }
+    let length = length_of(position.beginning.as_deref());
+    let same_part = length.and_then(|length| beginning.get(..length));
+    if same_part.map(described) != position.beginning {
+        return Ok(false);
+    }
+    if position.is_packed {
+        return Ok(true);
+    }
+    // A position that was saved without it is not trusted.
+    let length = length_of(position.before.as_deref()).filter(|length| *length <= BEFORE_MAX);
+    let Some(length) = length else {
+        return Ok(false);
+    };
+    let Some(first) = position.first_byte().checked_sub(length as u64) else {
+        return Ok(false);
+    };
+    let mut before = vec![0; length];
+    match file.read_exact_at(&mut before, first) {
+        Ok(()) => Ok(Some(described(&before)) == position.before),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
-/// Its length and its hash.
-fn described(beginning: &[u8]) -> String {
-    format!(
-        "{} {:032x}",
-        beginning.len(),
-        XxHash3_128::oneshot(beginning)
-    )
+/// How many bytes were described.
+fn length_of(description: Option<&str>) -> Option<usize> {
+    description?.split_once(' ')?.0.parse().ok()
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

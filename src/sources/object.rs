@@ -7,6 +7,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use flate2::write::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use tokio::task::block_in_place;
+use twox_hash::XxHash3_128;
 
 use super::pieces::{Layout, Mark, Piece, Pieces};
 use super::s3_error::S3Error;
@@ -44,6 +45,9 @@ pub struct Position {
     /// A hash of how a file begins: one that has grown begins as it did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub beginning: Option<String>,
+    /// A hash of what stands right before the mark of a file that is not packed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<String>,
     pub is_packed: bool,
     #[serde(flatten)]
     pub mark: Option<Mark>,
@@ -70,10 +74,17 @@ impl Position {
         }
     }
 
-    /// Whether what stands behind the mark is still there when the object has grown.
-    pub fn survives_growth(&self) -> bool {
-        self.mark.is_some_and(|mark| mark.layout == Layout::Lines)
+    /// Whether it holds for a version that may have been made by appending to its own. Whether it was is not said here.
+    pub fn survives(&self, version: &Version) -> bool {
+        let is_grown = version.size >= self.version.size && version.size >= self.first_byte();
+        let has_lines = self.mark.is_some_and(|mark| mark.layout == Layout::Lines);
+        self.version == *version || is_grown && has_lines && !self.is_packed
     }
+}
+
+/// Bytes as a position keeps them: how many, and their hash.
+pub fn described(bytes: &[u8]) -> String {
+    format!("{} {:032x}", bytes.len(), XxHash3_128::oneshot(bytes))
 }
 
 /// Why an object cannot be read.
@@ -118,6 +129,9 @@ pub struct Object {
     skip: u64,
     pieces: Pieces,
     mark: Option<Mark>,
+    /// Of a file that is not packed, what stands right before the mark: as it was saved, or as it was read since.
+    saved_before: Option<String>,
+    before: Vec<u8>,
     is_packed: bool,
     is_broken: bool,
     /// Bytes of the object that were read so far.
@@ -150,6 +164,8 @@ impl Object {
             skip: mark.map_or(0, |mark| mark.offset) - first_byte,
             pieces: Pieces::new(max_bytes, mark),
             mark,
+            saved_before: position.and_then(|position| position.before.clone()),
+            before: Vec::new(),
             is_packed: false,
             is_broken: false,
             read_bytes: first_byte,
@@ -179,6 +195,10 @@ impl Object {
             offset: end,
             number,
         });
+        if self.beginning.is_some() && !self.is_packed {
+            self.before.clear();
+            self.before.extend_from_slice(self.pieces.before());
+        }
     }
 
     /// The position behind the last piece that was passed.
@@ -186,6 +206,11 @@ impl Object {
         Position {
             version: self.version.clone(),
             beginning: self.beginning.clone(),
+            before: if self.before.is_empty() {
+                self.saved_before.clone()
+            } else {
+                Some(described(&self.before))
+            },
             is_packed: self.is_packed,
             mark: self.mark,
         }

@@ -5,6 +5,10 @@ use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// Bytes before the piece at hand that are kept: a file is known again by them.
+const BEFORE_BYTES: usize = 1024;
+/// A piece that is larger is not copied.
+const LARGE_BYTES: usize = 1 << 20;
 /// A first line that is longer is a body by itself.
 const FIRST_LINE_MAX: usize = 64 << 10;
 
@@ -127,10 +131,17 @@ impl Pieces {
 
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start);
-        self.looked -= self.start;
-        self.start = 0;
+        let gone = self.start.saturating_sub(BEFORE_BYTES);
+        self.buffer.drain(..gone);
+        self.looked -= gone;
+        self.start -= gone;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Some bytes that stand right before the next piece: as many as are still here, a KiB at most. Where the piece before
+    /// was too large they are not the right ones.
+    pub fn before(&self) -> &[u8] {
+        &self.buffer[self.start.saturating_sub(BEFORE_BYTES)..self.start]
     }
 
     /// No more bytes will come.
@@ -223,13 +234,19 @@ impl Pieces {
 
     /// The piece at hand, which ends at `end` of the buffer; the next one begins at `next`.
     fn take(&mut self, end: usize, next: usize, is_ended: bool) -> Piece {
-        let whole = &self.buffer[self.start..end];
-        let bytes = if self.dropped == 0 && whole.len() <= self.max_bytes {
-            whole.trim_ascii_end().to_vec()
+        let is_whole = self.dropped == 0 && end - self.start <= self.max_bytes;
+        let mut bytes = if end - self.start > LARGE_BYTES {
+            self.part_with(end, next)
         } else {
-            whole[..whole.len().min(self.max_bytes.saturating_add(1))].to_vec()
+            let bytes = self.buffer[self.start..end].to_vec();
+            self.skip_to(next);
+            bytes
         };
-        self.skip_to(next);
+        bytes.truncate(if is_whole {
+            bytes.trim_ascii_end().len()
+        } else {
+            self.max_bytes.saturating_add(1)
+        });
         self.offset += std::mem::take(&mut self.dropped);
         Piece {
             bytes,
@@ -237,6 +254,21 @@ impl Pieces {
             end: self.offset,
             is_ended,
         }
+    }
+
+    /// The bytes of the piece at hand without a copy, which would be in memory beside it. The buffer keeps what stands right
+    /// before the next one.
+    fn part_with(&mut self, end: usize, next: usize) -> Vec<u8> {
+        let kept = next.saturating_sub(BEFORE_BYTES).max(self.start);
+        let rest = self.buffer[kept..].to_vec();
+        let mut bytes = std::mem::replace(&mut self.buffer, rest);
+        bytes.truncate(end);
+        bytes.drain(..self.start);
+        bytes.shrink_to_fit();
+        self.skip_to(next);
+        self.start -= kept;
+        self.looked -= kept;
+        bytes
     }
 }
 

@@ -49,6 +49,37 @@ fn a_line_is_a_body_and_a_blank_one_is_none() {
 }
 
 #[test]
+fn large_pieces_are_cut_like_small_ones() {
+    let large = "x".repeat(LARGE_BYTES + 7);
+    let other = "y".repeat(2 * LARGE_BYTES);
+    let stream = format!("a\n  {large} \r\nb\n{other}\n\nc");
+    for part in [usize::MAX, 300_000, 4_099] {
+        let mut pieces = Pieces::new(4 * LARGE_BYTES, None);
+        let mut found = Vec::new();
+        let mut note = |pieces: &mut Pieces| {
+            while let Some(piece) = pieces.cut() {
+                let end = usize::try_from(piece.end).unwrap();
+                let before = pieces.before();
+                assert!(before.len() >= end.min(BEFORE_BYTES), "{}", before.len());
+                assert_eq!(before, &stream.as_bytes()[end - before.len()..end]);
+                found.push((piece.number, String::from_utf8(piece.bytes).unwrap()));
+            }
+        };
+        for bytes in stream.as_bytes().chunks(part) {
+            pieces.push(bytes);
+            note(&mut pieces);
+        }
+        pieces.finish();
+        note(&mut pieces);
+        let all = [(1, "a"), (2, &large), (3, "b"), (4, &other), (6, "c")];
+        assert!(found == numbered(&all), "{part}");
+    }
+    let cut_off = cut(stream.as_bytes(), LARGE_BYTES, &[300_000]);
+    assert_eq!(cut_off[1].bytes.len(), LARGE_BYTES + 1);
+    assert_eq!(cut_off[4].end, stream.len() as u64);
+}
+
+#[test]
 fn the_elements_of_an_array_are_bodies() {
     let found = texts(
         "\u{feff} [\n {\"a\":[1,\"]\\\"\"]} ,{\"b\":{}},5, \"x,y\", [1]\n]\n[{\"c\":1}]\n{\"d\":1}",

@@ -28,14 +28,27 @@ pub struct Bucket {
     name_prefix: String,
 }
 
+/// Where a page of a listing begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Begin {
+    #[default]
+    First,
+    /// Behind this key: a listing that leaves out what stands before it.
+    Behind(String),
+    /// Where the page before ended, in the service's own words: that page need not have had a key.
+    Token(String),
+}
+
 /// Some of the objects, and where the next ones begin.
 #[derive(Debug, Default)]
 pub struct Page {
     pub objects: Vec<Listed>,
     /// Objects of other names, which are not ours to read.
     pub left_alone: usize,
-    /// The key behind which the next page begins; `None` after the last one.
-    pub next: Option<String>,
+    /// The last of all its keys.
+    pub last_key: Option<String>,
+    /// The next page; `None` after the last one.
+    pub next: Option<Begin>,
 }
 
 impl Bucket {
@@ -78,22 +91,33 @@ impl Bucket {
         }
     }
 
-    /// The objects behind a key, a page of them in the order of their keys.
+    /// Where an object is, among those of all buckets.
+    pub fn address(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
+
+    /// The next objects, a page of them in the order of their keys.
     ///
     /// # Errors
     /// The caller waits and asks again.
-    pub async fn list(&self, after: Option<String>) -> Result<Page, S3Error> {
+    pub async fn list(&self, begin: Begin) -> Result<Page, S3Error> {
         let request = self.client.list_objects_v2().bucket(&self.bucket);
-        let request = request.prefix(&self.prefix).set_start_after(after);
+        let request = match begin {
+            Begin::First => request,
+            Begin::Behind(key) => request.start_after(key),
+            Begin::Token(token) => request.continuation_token(token),
+        };
+        let request = request.prefix(&self.prefix);
         let reply = request
             .send()
             .await
             .map_err(|error| S3Error::new(&self.bucket, "list the bucket", &error))?;
         let objects = reply.contents.unwrap_or_default();
-        let mut page = Page::default();
-        if reply.is_truncated == Some(true) {
-            page.next = objects.last().and_then(|last| last.key.clone());
-        }
+        let mut page = Page {
+            last_key: objects.last().and_then(|last| last.key.clone()),
+            next: next(reply.is_truncated, reply.next_continuation_token)?,
+            ..Page::default()
+        };
         for object in objects {
             let Some(key) = object.key.filter(|key| !key.ends_with('/')) else {
                 continue;
@@ -153,10 +177,41 @@ impl Bucket {
     }
 }
 
+/// Where the next page begins, as a page tells.
+fn next(is_truncated: Option<bool>, token: Option<String>) -> Result<Option<Begin>, S3Error> {
+    match token {
+        _ if is_truncated != Some(true) => Ok(None),
+        Some(token) => Ok(Some(Begin::Token(token))),
+        None => Err(S3Error::no_token()),
+    }
+}
+
 /// Whether an object is not what was listed: another version, gone, or not as long as it was.
 fn has_changed<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
     matches!(
         error.code(),
         Some("PreconditionFailed" | "NoSuchKey" | "InvalidRange")
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_goes_on_by_what_its_page_says_or_fails() {
+        let token = || Some("t".to_owned());
+        assert_eq!(
+            next(Some(true), token()).unwrap(),
+            Some(Begin::Token("t".to_owned()))
+        );
+        assert_eq!(next(Some(false), token()).unwrap(), None);
+        assert_eq!(next(None, None).unwrap(), None);
+        let told = next(Some(true), None).unwrap_err().to_string();
+        assert!(
+            told.starts_with("could not list the bucket (no token)"),
+            "{told}"
+        );
+    }
 }

@@ -73,6 +73,15 @@ impl S3Error {
         }
     }
 
+    /// A page says that there are more, and not where.
+    pub(super) fn no_token() -> S3Error {
+        S3Error::Failed {
+            doing: "list the bucket",
+            code: "no token".to_owned(),
+            detail: "the answer has no end and does not say where it goes on".to_owned(),
+        }
+    }
+
     /// The bytes of an object ended early.
     pub(super) fn broken_off(error: &(dyn std::error::Error + 'static)) -> S3Error {
         S3Error::Failed {

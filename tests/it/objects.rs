@@ -27,6 +27,12 @@ fn folder_settings(folder: &Path) -> String {
     )
 }
 
+/// Settings of a source `one` that reads some of the objects of a bucket.
+fn bucket_settings(bucket: &Bucket) -> String {
+    bucket.settings("hasoffers")
+        + "source.one.prefix = \"exports/\"\nsource.one.name_prefix = \"usages\"\n"
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watched_folder_is_read_as_it_grows() {
     let db = database().await;
@@ -109,7 +115,7 @@ async fn new_packed_grown_and_changed_objects_are_read_and_others_left_alone() {
         .put("exports/activities-1.json", lines(900..903))
         .await;
     bucket.put("other/usages-1.json", lines(800..803)).await;
-    let settings = bucket.settings("hasoffers");
+    let settings = bucket_settings(&bucket);
     let daemon = Daemon::start(&db.url, &[], &settings).await;
     until(&db, COUNT, &["3"]).await;
 
@@ -125,15 +131,16 @@ async fn new_packed_grown_and_changed_objects_are_read_and_others_left_alone() {
     bucket.put("exports/2026/usages", array).await;
     until(&db, COUNT, &["8"]).await;
     // The same key: grown, then with other contents and a line that is none.
-    bucket.put("exports/usages-1.json", lines(0..5)).await;
-    until(&db, COUNT, &["8"]).await;
+    let grown = lines(0..3) + &lines(20..22);
+    bucket.put("exports/usages-1.json", grown).await;
+    until(&db, COUNT, &["10"]).await;
     let changed = format!("{}{{\n{}", lines(7..9), lines(0..1));
     bucket.put("exports/usages-1.json", changed).await;
-    until(&db, COUNT, &["10"]).await;
+    until(&db, COUNT, &["12"]).await;
     until(
         &db,
         "select reason, message_id from quarantine",
-        &["not_json|exports/usages-1.json:3"],
+        &["not_json|s3://feed/exports/usages-1.json:3"],
     )
     .await;
     wait_until("one object is left alone", 20, async || {
@@ -141,6 +148,123 @@ async fn new_packed_grown_and_changed_objects_are_read_and_others_left_alone() {
     })
     .await;
     assert_eq!(daemon.ready().await.0, 200);
+    assert_eq!(daemon.stop("TERM").await.status, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_pages_of_a_listing_are_read() {
+    const ALL: usize = 1_002;
+    let db = database().await;
+    let bucket = Bucket::start().await;
+    for id in 0..ALL {
+        bucket.put(&format!("{id:05}"), lines(id..id + 1)).await;
+    }
+    let daemon = Daemon::start(&db.url, &[], &bucket.settings("hasoffers")).await;
+    wait_until("both pages are read", 180, async || {
+        db.rows(COUNT).await == [ALL.to_string()]
+    })
+    .await;
+    // One behind the last page, and one before the first.
+    bucket.put("zzz", lines(ALL..ALL + 1)).await;
+    bucket.put("0", lines(ALL + 1..ALL + 2)).await;
+    until(&db, COUNT, &[&(ALL + 2).to_string()]).await;
+    wait_until("all are read", 60, async || {
+        daemon.metric("hydrant_objects", "read").await == (ALL + 2) as f64
+    })
+    .await;
+    assert_eq!(
+        daemon.metric("hydrant_events_total", "duplicate").await,
+        0.0
+    );
+    assert_eq!(daemon.stop("TERM").await.status, Some(0));
+}
+
+/// A file that is listed, and whose first byte nobody can read, not even root.
+fn unreadable(path: &Path) {
+    std::os::unix::fs::symlink("/proc/self/mem", path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_is_trouble_until_it_can_be() {
+    let db = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    unreadable(&path);
+    let daemon = Daemon::spawn(&db.url, &[], &folder_settings(folder.path()), &[]);
+    let is_told = async || {
+        let said = daemon.ready().await.1;
+        said.contains("objects that cannot be read: 1, among them a: cannot read")
+    };
+    wait_until("the trouble shows", 60, is_told).await;
+    // It is no less while others are read.
+    fs::write(folder.path().join("z"), lines(0..3)).unwrap();
+    until(&db, COUNT, &["3"]).await;
+    wait_until("the trouble shows still", 60, is_told).await;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, lines(3..5)).unwrap();
+    until(&db, COUNT, &["5"]).await;
+    daemon.until_ready(60).await;
+    // What is gone is no trouble either.
+    unreadable(&folder.path().join("b"));
+    wait_until("the trouble shows again", 60, async || {
+        daemon.ready().await.0 != 200
+    })
+    .await;
+    fs::remove_file(folder.path().join("b")).unwrap();
+    daemon.until_ready(60).await;
+    assert_eq!(daemon.stop("TERM").await.status, Some(0));
+}
+
+/// Who waits for the end is told how much was not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_is_told_and_starves_no_other() {
+    let db = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..30 {
+        fs::write(
+            folder.path().join(format!("a{number:02}")),
+            b"\x1f\x8bno gzip",
+        )
+        .unwrap();
+    }
+    fs::write(folder.path().join("z"), lines(0..3)).unwrap();
+    let settings = folder_settings(folder.path());
+    let started = std::time::Instant::now();
+    let daemon = Daemon::spawn(&db.url, &[], &settings, &["--until-empty"]);
+    let ended = daemon.ended(60).await;
+    assert_eq!(ended.status, Some(1), "{}", ended.log);
+    assert!(
+        ended
+            .log
+            .contains("objects that cannot be read: 31, among them a00"),
+        "{}",
+        ended.log
+    );
+    assert_eq!(db.rows(COUNT).await, ["3"]);
+    assert!(started.elapsed().as_secs() < 45, "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_last_line_is_kept_when_its_rest_does_not_come() {
+    let db = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, lines(0..2) + "{\"half").unwrap();
+    let daemon = Daemon::start(&db.url, &[], &folder_settings(folder.path())).await;
+    until(&db, COUNT, &["2"]).await;
+    until(&db, "select is_ended from positions", &["f"]).await;
+    assert_eq!(db.rows("select count(*) from quarantine").await, ["0"]);
+    // As if more than a minute had gone by.
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(90);
+    file.set_modified(long_ago).unwrap();
+    until(
+        &db,
+        "select reason, convert_from(payload, 'UTF8') from quarantine",
+        &["not_json|{\"half"],
+    )
+    .await;
+    until(&db, "select is_ended from positions", &["t"]).await;
     assert_eq!(daemon.stop("TERM").await.status, Some(0));
 }
 
@@ -189,7 +313,7 @@ async fn check_says_whether_objects_can_be_read() {
     let text = format!(
         "database.url = \"{}\"\n{}source.two.type = \"file\"\nsource.two.format = \"hasoffers\"\nsource.two.path = \"{}\"\n",
         db.url,
-        bucket.settings("hasoffers"),
+        bucket_settings(&bucket),
         folder.path().display()
     );
     fs::write(&config, &text).unwrap();

@@ -124,6 +124,26 @@ async fn a_file_that_grew_is_read_on_and_one_that_changed_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_only_begins_as_it_did_is_read_from_its_beginning() {
+    let db = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = |ids: std::ops::Range<usize>| -> String {
+        ids.map(|id| one(&click(&format!("{id:04}"))) + "\n")
+            .collect()
+    };
+    let begins = lines(0..10);
+    assert!(begins.len() > 1024);
+    let file = write(folder.path(), "a.jsonl", begins.clone() + &lines(10..50));
+    assert_eq!(counts(&replay(&db, &[&file]).await.1)[2..5], [50, 0, 0]);
+    // Longer, then shorter than what was read before.
+    write(folder.path(), "a.jsonl", begins.clone() + &lines(100..160));
+    assert_eq!(counts(&replay(&db, &[&file]).await.1)[2..5], [60, 0, 10]);
+    write(folder.path(), "a.jsonl", begins + &lines(200..205));
+    assert_eq!(counts(&replay(&db, &[&file]).await.1)[2..5], [5, 0, 10]);
+    assert_eq!(db.rows("select count(*) from events").await, ["115"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_dies_goes_on_where_it_was() {
     const EACH: usize = 30_000;
     let db = database().await;

@@ -6,7 +6,7 @@ use super::{Finding, Findings};
 use crate::config::{self, Folder};
 use crate::sources::file;
 use crate::sources::object::ObjectError;
-use crate::sources::s3::Bucket;
+use crate::sources::s3::{Begin, Bucket};
 use crate::sources::s3_error::S3Error;
 
 /// Pages of a thousand keys that are counted.
@@ -43,9 +43,9 @@ pub async fn look_at_bucket(name: &str, settings: &config::Bucket) -> Vec<Findin
     let mut findings = Findings::new(format!("source.{name}"));
     let bucket = Bucket::new(settings).await;
     let (mut ours, mut left_alone, mut pages) = (Vec::new(), 0, 0);
-    let mut next = None;
-    loop {
-        let page = match bucket.list(next).await {
+    let mut begin = Begin::First;
+    let has_more = loop {
+        let page = match bucket.list(begin).await {
             Ok(page) => page,
             Err(error) => {
                 findings.fail(
@@ -59,12 +59,12 @@ pub async fn look_at_bucket(name: &str, settings: &config::Bucket) -> Vec<Findin
         pages += 1;
         ours.extend(page.objects);
         left_alone += page.left_alone;
-        next = page.next;
-        if next.is_none() || pages == PAGES_MAX {
-            break;
-        }
-    }
-    let more = if next.is_some() { "more than " } else { "" };
+        begin = match page.next {
+            Some(next) if pages < PAGES_MAX => next,
+            next => break next.is_some(),
+        };
+    };
+    let more = if has_more { "more than " } else { "" };
     let found = format!(
         "{}: {more}{} objects to read, {left_alone} others that are left alone",
         settings.bucket,

@@ -11,16 +11,19 @@ use anyhow::anyhow;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Failure, pretty, printed};
+use super::{Failure, pretty, printed, replay};
 use crate::cli::Common;
 use crate::cli::quarantine::{IdPrefix, Quarantine as Action, Selection};
-use crate::config::{self, Config, MAX_BODY_BYTES, SourceKind};
+use crate::config::{self, Config, MAX_BODY_BYTES, Source, SourceKind};
 use crate::formats::place::{Door, Place, Whole};
 use crate::formats::{Body, Format, Kept, Refusal};
 use crate::store::Settings;
 use crate::store::batch::{Batch, Origin};
 use crate::store::quarantine::{Item, Quarantine, Status};
 use crate::telemetry;
+
+/// The format of the first feed.
+const FIRST: Format = Format::Hasoffers { network_id: None };
 
 pub async fn run(action: Action) -> Result<(), Failure> {
     match action {
@@ -115,19 +118,31 @@ async fn named(quarantine: &mut Quarantine, prefix: &IdPrefix) -> Result<Option<
     }
 }
 
-/// Opens the payload of a body as its source would, with the defaults where there is no such source any more.
+/// The source of an item and the format of its bodies: one of the configuration, or files that were replayed without one.
+fn source(config: &Config, item: &Item) -> Option<(Source, Format)> {
+    if let Some((source, format)) = config.filed(&item.source) {
+        return Some((source.clone(), format.clone()));
+    }
+    let source = replay::source_called(&item.source)?;
+    let (_, format) = source.formats(&item.source).pop()?;
+    let format = format.clone();
+    Some((source, format))
+}
+
+/// Opens the payload of a body as its source would; as the first feed with the defaults where there is no such source any
+/// more.
 fn open_body(config: &Config, item: &Item, payload: &[u8]) -> Result<Body, Refusal> {
-    let source = config.filed(&item.source);
-    let max_bytes = source.map_or(MAX_BODY_BYTES, |(source, _)| source.max_body_bytes);
-    match place(config, item) {
-        Some(place) => format(config, item).open_piece(payload, max_bytes, &place),
-        None => format(config, item).open(payload, max_bytes),
+    let Some((source, format)) = source(config, item) else {
+        return FIRST.open(payload, MAX_BODY_BYTES);
+    };
+    match place(&source, item) {
+        Some(place) => format.open_piece(payload, source.max_body_bytes, &place),
+        None => format.open(payload, source.max_body_bytes),
     }
 }
 
 /// Where a body stood in an object or a file, as its message id says.
-fn place(config: &Config, item: &Item) -> Option<Place> {
-    let (source, _) = config.filed(&item.source)?;
+fn place(source: &Source, item: &Item) -> Option<Place> {
     if !matches!(source.kind, SourceKind::S3 { .. } | SourceKind::File { .. }) {
         return None;
     }
@@ -135,14 +150,6 @@ fn place(config: &Config, item: &Item) -> Option<Place> {
     Some(Place {
         whole: Arc::new(Whole::new(Door::Pull, name.to_owned(), None)),
         number: number.parse().ok()?,
-    })
-}
-
-/// The format of its source; where there is no such source any more, that of the first feed.
-fn format(config: &Config, item: &Item) -> Format {
-    let source = config.filed(&item.source);
-    source.map_or(Format::Hasoffers { network_id: None }, |(_, format)| {
-        format.clone()
     })
 }
 
@@ -159,5 +166,6 @@ fn read_event(
         event_id: item.event_id.as_deref(),
         dispatch_timestamp: item.dispatch_timestamp,
     };
-    format(config, item).read_event(payload, &kept, batch, origin)
+    let format = source(config, item).map_or(FIRST, |(_, format)| format);
+    format.read_event(payload, &kept, batch, origin)
 }

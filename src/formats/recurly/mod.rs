@@ -16,6 +16,11 @@ use crate::json;
 use crate::store::batch::{Batch, Origin};
 use crate::store::documents::{Document, Keeping, Layer, Table, hex};
 
+/// How the keys of the objects begin that Recurly writes.
+pub const KEYS_BEGIN: &str = "exports/";
+/// And the names of those with usage events, behind the last slash.
+pub const NAMES_BEGIN: &str = "usages";
+
 /// Every event, each place once.
 pub static USAGE_EVENTS: Table = Table {
     name: "recurly_usage_events",

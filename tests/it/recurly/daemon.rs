@@ -82,7 +82,7 @@ async fn objects_that_come_grow_and_change_double_nothing() {
     until(
         &database,
         quarantine,
-        &["event|event_type|exports/usages-1.json:4|pull exports/usages-1.json 1"],
+        &["event|event_type|s3://feed/exports/usages-1.json:4|pull s3://feed/exports/usages-1.json 1"],
     )
     .await;
     // Nothing says how far an object was read, but that it was.
@@ -162,8 +162,8 @@ async fn a_death_within_a_large_object_loses_and_doubles_nothing() {
     assert_eq!(
         database.rows(sums).await,
         [
-            "exports/usages-packed|10000|5000|2|10000",
-            "exports/usages-plain|10000|5000|2|10000"
+            "s3://feed/exports/usages-packed|10000|5000|2|10000",
+            "s3://feed/exports/usages-plain|10000|5000|2|10000"
         ]
     );
 }
@@ -192,6 +192,77 @@ async fn a_file_that_grows_is_counted_from_its_beginning() {
     assert_eq!(daemon.stop("TERM").await.status, Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_files_of_two_folders_and_equal_lines_are_all_counted() {
+    let database = database().await;
+    let mut settings = String::new();
+    let folders = ["one", "two"].map(|name| {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("usages"), lines(0..2) + &lines(0..1)).unwrap();
+        settings += &format!(
+            "source.{name}.type = \"file\"
+             source.{name}.format = \"recurly\"
+             source.{name}.path = \"{}\"
+             source.{name}.poll_secs = 1
+             source.{name}.settle_secs = 0\n",
+            folder.path().display()
+        );
+        folder
+    });
+    let daemon = Daemon::spawn(&database.url, &[], &settings, &["--until-empty"]);
+    let ended = daemon.ended(60).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.log);
+    let found = "select user_id, count(*), count(distinct origin) from recurly_usage_events group by 1 order by 1";
+    assert_eq!(database.rows(found).await, ["0|4|2", "1|2|2"]);
+    // A replay of one of them knows where it is.
+    let file = fs::canonicalize(folders[0].path()).unwrap().join("usages");
+    let replayed = run(
+        &["replay", "--format", "recurly", file.to_str().unwrap()],
+        &[("DATABASE_URL", &database.url)],
+        b"",
+    );
+    assert_eq!(replayed.status, 0, "{}", replayed.err);
+    assert_eq!(database.rows(COUNT).await, ["6"]);
+}
+
+/// What was replayed without a source comes back as what it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_replayed_comes_back_as_usage() {
+    let database = database().await;
+    drop(store(&database).await);
+    let variables = [("DATABASE_URL", database.url.as_str())];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("usages");
+    fs::write(&file, "{\"ts\":1}\nno\n").unwrap();
+    let args = [
+        "replay",
+        "--format",
+        "recurly",
+        "--accept-bad",
+        file.to_str().unwrap(),
+    ];
+    let replayed = run(&args, &variables, b"");
+    assert_eq!(replayed.status, 0, "{}", replayed.err);
+    // As if they had been bad for a version that is gone.
+    let better = event("a", 1);
+    database
+        .rows(&format!("update quarantine set payload = '{better}'"))
+        .await;
+    let retried = run(
+        &["quarantine", "retry", "--source", "replay.recurly"],
+        &variables,
+        b"",
+    );
+    assert_eq!(retried.status, 0, "{}", retried.err);
+    let path = fs::canonicalize(&file).unwrap();
+    assert_eq!(
+        database
+            .rows("select distinct door, origin from recurly_usage_events")
+            .await,
+        [format!("pull|{}", path.display())]
+    );
+}
+
 /// What was kept by a version that did not take it comes back as what the doors themselves would bring.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_from_quarantine_is_what_was_read() {
@@ -200,10 +271,16 @@ async fn what_comes_back_from_quarantine_is_what_was_read() {
     let (a, b) = (event("a", 1), event("b", 1));
     let c = event("c", 1);
     for (scope, payload, message, source, event_id) in [
-        ("event", &a, "x", "one", "'pull exports/usages-1 1'"),
+        (
+            "event",
+            &a,
+            "x",
+            "one",
+            "'pull s3://feed/exports/usages-1 1'",
+        ),
         ("event", &b, "y", "hooks.push", "'push 0fe1 1'"),
         ("event", &b, "z", "hooks.other", "null"),
-        ("body", &c, "exports/usages-1:7", "one", "null"),
+        ("body", &c, "s3://feed/exports/usages-1:7", "one", "null"),
     ] {
         let sql = format!(
             "insert into quarantine (scope, reason, payload, payload_sha256, source, message_id, event_id)
@@ -227,9 +304,9 @@ async fn what_comes_back_from_quarantine_is_what_was_read() {
     assert_eq!(
         database.rows(rows).await,
         [
-            "a|pull|exports/usages-1|NULL|1",
+            "a|pull|s3://feed/exports/usages-1|NULL|1",
             "b|push|0fe1|NULL|1",
-            "c|pull|exports/usages-1|7|1"
+            "c|pull|s3://feed/exports/usages-1|7|1"
         ]
     );
     assert_eq!(
@@ -238,7 +315,7 @@ async fn what_comes_back_from_quarantine_is_what_was_read() {
             .await,
         ["NULL|its event_id does not say where it stood, so that it might count twice"]
     );
-    let tally = pull(&mut store, "exports/usages-1", &[&a, &c]).await;
+    let tally = pull(&mut store, "s3://feed/exports/usages-1", &[&a, &c]).await;
     assert_eq!((tally.stored, tally.duplicates), (0, 2));
 }
 
