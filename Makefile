@@ -1,7 +1,7 @@
 # The index of what one does here. Whatever takes more than a line is in scripts/.
 
-# A cargo that rustup has just installed is found without a new shell.
-export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+# A cargo of rustup is found without a new shell, and before an older one of the system.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 .PHONY: help build demo setup test docs mutants bench bench-http fuzz fmt lint lint-deploy deny doc clean
 
