@@ -109,7 +109,7 @@ async fn queries_answer_what_they_are_for() {
     );
 
     let [by_day, by_offer, early] = answers(&db, &page("docs/everflow.md")).await;
-    assert_eq!(by_day, ["20000|7|approved|USD|1|1.5|2"]);
+    assert_eq!(by_day, ["2024-10-04|7|approved|USD|1|1.5|2"]);
     assert_eq!(by_offer, ["Shoes|1|2"]);
     assert_eq!(early, ["1|early|9"]);
 
