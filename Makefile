@@ -1,9 +1,9 @@
 # The index of what one does here. Whatever takes more than a line is in scripts/.
 
-# A cargo that rustup has just installed is found without a new shell.
-export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+# A cargo of rustup is found without a new shell, and before an older one of the system.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help build demo setup test docs mutants bench bench-http fuzz fmt lint lint-deploy deny doc clean
+.PHONY: help build demo setup test docs mutants bench bench-http fuzz fmt lint lint-deploy deny doc deb clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ deny: ## Licences, sources and known vulnerabilities of the dependencies, as far
 
 doc: ## The code's documentation, private items too; a warning is an error
 	RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --no-deps --document-private-items
+
+deb: ## The Debian package: target/debian/hydrant_*.deb; it needs cargo-deb
+	@scripts/setup.sh build
+	@scripts/deb.sh
 
 clean: ## Remove everything that was built
 	cargo clean
