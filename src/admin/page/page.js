@@ -25,7 +25,7 @@ const duration = (seconds) => {
   if (seconds < 100) return `${Math.round(seconds)} s`;
   if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
   if (seconds < 48 * 3600) return `${Math.round(seconds / 3600)} h`;
-  return `${number(seconds / 86_400)} days`;
+  return `${number(seconds / 86_400)} d`;
 };
 const millis = (value) => (value < 1_000 ? `${number(value)} ms` : `${number(value / 1_000)} s`);
 const clock = (unix, second) => new Date(unix * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second });
@@ -96,10 +96,11 @@ const PLOTS = [
   }),
   plot("lag", {
     name: "Lag", format: duration, join: most, steps: SECONDS,
-    pick: (history) => history.lag_seconds,
+    pick: (history) => history.lag_seconds.map((lag) => (lag === null ? null : Math.max(0, lag))),
     now: (status) => {
       const lag = greatestOf(status, (history) => history.lag_seconds);
-      return big(lag === null ? null : duration(lag), status.state === "paused" ? "at the last commit" : "from the event to its commit");
+      if (lag < 0) return big("0 s", "dated in the future"); // the sender's clock is ahead
+      return big(lag === null ? null : duration(lag), status.state === "paused" ? "at the last commit" : "from event to commit");
     },
   }),
   plot("transactions", {
