@@ -153,7 +153,7 @@ function showSources(status) {
       cell("Source", "left", mark(nth), make("span", { class: "name" }, source.name), soft(source.kind), ...trouble),
       cell("Events a second", "wide", spark(source, status, nth), number(source.events_per_second)),
       cell("Waiting", "", ...waiting(source)),
-      cell("Oldest of them", "", source.waiting.oldest_seconds === null ? "–" : duration(source.waiting.oldest_seconds)),
+      cell("Oldest of them", "", source.waiting.count === 0 || source.waiting.oldest_seconds === null ? "–" : duration(source.waiting.oldest_seconds)),
       cell("In flight", "", number(source.in_flight), ...(held === null ? [] : [soft(`oldest ${duration(held)}`)])),
       cell("Last receive", "", source.last_receive === null ? "never" : age(source.last_receive)),
       cell("Last commit", "", source.last_commit === null ? "never" : age(source.last_commit)));
