@@ -42,6 +42,20 @@ function grow() {
 }
 let skew = 0; // of this clock against the daemon's, in seconds
 
+// What to do about what /readyz says, as docs/runbook.md has it in full. The first that fits.
+const ADVICE = [
+  [/^paused: store_unavailable/, "It does not answer, or its disk or its connections are used up: its own log and hydrant check say more."],
+  [/^paused: store_read_only/, "The server is a standby: let database.url lead to the primary."],
+  [/^paused: store_misconfigured/, "It refuses the login, the rights or the tables: hydrant check says which."],
+  [/^paused: mass_refusal/, "The tables are not as Hydrant left them (a trigger, a constraint, a changed column): the log has the database's reason; undo the change."],
+  [/^paused: mass_bad_input/, "Over half of the last 200 bodies were bad, so the rest waits: look at one with hydrant quarantine list and show, and correct format, event_type or network_id; if it really is bad, hydrant run --accept-bad goes on."],
+  [/^database: /, "It did not answer in two seconds, or takes no writes: its own log and hydrant check say more."],
+  [/^the oldest in flight/, "It is not stored: most often the database is slow, or somebody holds a lock."],
+  [/^no receive was answered/, "Not even the answer that nothing waits has come: look at the network to the source."],
+  [/^shards that nobody/, ""],
+  [/^/, "It tries again by itself; hydrant check tries each right that it needs."],
+];
+
 const PAUSES = {
   "paused: store_unavailable": "the database cannot be written",
   "paused: store_read_only": "the database is read-only",
@@ -49,7 +63,7 @@ const PAUSES = {
   "paused: mass_refusal": "the database refused most of a batch",
 };
 const HEADLINES = {
-  starting: () => ["Starting", "The sources have not started yet."],
+  starting: () => ["Starting", "The sources have not started yet: the database is waited for, or brought to this version."],
   stopping: () => ["Stopping", "It finishes what it holds, and ends."],
   unwell: () => ["Not all is well", "What is not stored stays where it is, and comes again."],
   paused: (status) => {
@@ -69,8 +83,11 @@ function showVerdict(status) {
   document.title = `${word} – Hydrant`;
   say(byId("word"), word);
   say(byId("words"), words);
-  const told = status.troubles.filter((trouble) => !(trouble.what in PAUSES) && !["starting", "stopping"].includes(trouble.what));
-  byId("troubles").replaceChildren(...told.map((trouble) => make("li", {}, make("b", {}, trouble.source ?? "database"), ` ${trouble.what.replace(/^database: /, "")}`)));
+  const told = status.troubles.filter((trouble) => !["starting", "stopping"].includes(trouble.what));
+  byId("troubles").replaceChildren(...told.map(({ source, what }) => {
+    const [, advice] = ADVICE.find(([begins]) => begins.test(what));
+    return make("li", {}, make("b", {}, source ?? "database"), ` ${what.replace(/^database: /, "")} `, soft(advice));
+  }));
   byId("about").textContent = `version ${status.version}, up ${duration(status.now - status.started)}`;
 }
 
