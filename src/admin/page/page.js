@@ -143,9 +143,10 @@ function mark(nth) {
 
 function spark(source, status, nth) {
   const values = points(source.history.events_per_second, status.history, mean);
+  const last = Math.max(1, values.length - 1);
   const high = Math.max(1, ...values);
   const picture = svg("svg", { class: "spark", viewBox: "0 0 88 20", preserveAspectRatio: "none", "aria-hidden": "true" });
-  picture.append(svg("path", { class: `line s${nth % 6}`, d: path(values, (at) => (at / (POINTS - 1)) * 88, (value) => 19 - (value / high) * 18) }));
+  picture.append(svg("path", { class: `line s${nth % 6}`, d: path(values, (at) => (at / last) * 88, (value) => 19 - (value / high) * 18) }));
   return picture;
 }
 
