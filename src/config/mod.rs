@@ -347,6 +347,12 @@ impl Config {
             .sum()
     }
 
+    /// The least that the sources can do with.
+    fn memory_needed(&self) -> usize {
+        let bodies = self.source.values().map(|source| source.max_body_bytes);
+        self.memory_of_workers() + bodies.max().unwrap_or(0)
+    }
+
     /// What of `max_inflight_bytes` the workers do not hold anyway.
     pub fn memory_for_large_bodies(&self) -> usize {
         self.max_inflight_bytes

@@ -109,8 +109,8 @@ async fn everybody_can_read_it() {
     until_shown(&browser, "#quarantine", "event_id is missing", 60).await;
 
     // By ear: every plot has a name and tells in words what it shows; tables and headings have theirs.
-    let plots =
-        ["Events a second", "Lag", "Transaction time"].map(|it| format!("{it}, the last 5 minutes"));
+    let plots = ["Events a second", "Lag", "Transaction time"]
+        .map(|it| format!("{it}, the last 5 minutes"));
     assert_eq!(names(&browser, "slider").await, plots);
     assert_eq!(names(&browser, "table").await.len(), 2);
     let headings = names(&browser, "heading").await;
