@@ -29,6 +29,7 @@ pub async fn keep_merging(settings: Settings) {
     }
     let mut connection = None;
     let mut failures: u32 = 0;
+    let mut is_on = false;
     loop {
         let step = one_step(&mut connection, &settings).await;
         let pause = match &step {
@@ -39,10 +40,13 @@ pub async fn keep_merging(settings: Settings) {
         match step {
             Ok(step) => {
                 failures = 0;
+                is_on = step != Step::NotOn;
                 if matches!(step, Step::Merged(_)) {
                     counter!(ROLLUP_MERGES, "outcome" => "merged").increment(1);
                 }
             }
+            // Nothing waits to be merged where there was no rollup at the last look.
+            Err(_) if !is_on => {}
             Err(error) => {
                 failures += 1;
                 counter!(ROLLUP_MERGES, "outcome" => "failed").increment(1);
