@@ -225,6 +225,7 @@ impl Feed {
             adjustments = total.adjustments,
             duplicates = total.duplicates,
             variants = total.variants,
+            quarantined = self.quarantined.load(Ordering::Relaxed),
             "events since the start"
         );
     }
