@@ -379,6 +379,16 @@ impl Config {
         }
         Ok(())
     }
+
+    /// # Errors
+    /// A source is pushed to: it is never empty.
+    pub fn expect_ends(&self) -> anyhow::Result<()> {
+        let mut sources = self.source.iter();
+        if let Some((name, _)) = sources.find(|(_, it)| matches!(it.kind, SourceKind::Http(_))) {
+            anyhow::bail!("source.{name}: what others push has no end: leave --until-empty out");
+        }
+        Ok(())
+    }
 }
 
 impl Source {

@@ -356,3 +356,25 @@ async fn a_database_url_that_is_not_used_is_told() {
         assert!(!said.contains("geheim"), "{said}");
     }
 }
+
+#[test]
+fn a_listener_has_no_end_to_wait_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hydrant.toml");
+    let settings = "database.url = 'postgres://127.0.0.1:1/d'
+         [source.pushed]
+         type = 'http'
+         [source.pushed.route.all]
+         format = 'recurly'
+         auth = 'none'";
+    std::fs::write(&file, settings).unwrap();
+    let args = ["run", "--until-empty", "--config", file.to_str().unwrap()];
+    let ran = program::run(&args, &[], b"");
+    assert_eq!(
+        (ran.status, ran.err.as_str()),
+        (
+            2,
+            "hydrant: source.pushed: what others push has no end: leave --until-empty out\n"
+        )
+    );
+}
