@@ -264,7 +264,13 @@ impl Feed {
             gauge!(telemetry::MOSTLY_BAD, "source" => source).set(open);
             return;
         }
-        if has_opened {
+        if has_opened && self.until_empty {
+            tracing::error!(
+                source = self.name,
+                "over half of the last 200 bodies were bad: no more is read, and this run ends; the format is wrong, or \
+                 we are. `--accept-bad` goes on regardless"
+            );
+        } else if has_opened {
             tracing::error!(
                 source = self.name,
                 "over half of the last 200 bodies were bad: nothing more is received; the format \
