@@ -54,7 +54,7 @@ pub struct Feed {
     /// The feed ends when its queue has stayed empty.
     pub until_empty: bool,
     /// Why the last receive failed; None when it did not.
-    pub trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<String>>,
     /// What became of its events since the start.
     pub total: Mutex<Tally>,
     /// What went to quarantine since the start, events and whole bodies.
@@ -134,6 +134,14 @@ impl Feed {
 
     pub fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Why the last receive failed.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether it is pushed to us: then it cannot be told to wait, and a refusal may lose it.
