@@ -7,9 +7,10 @@ use std::ops::{AddAssign, Range, RangeInclusive};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::fields::{self, Session};
+use super::money::{Money, decimal};
 
 /// Money is counted in units of 10^-5, as TUNE does: exactly.
 pub const UNITS: i64 = 100_000;
@@ -44,35 +45,6 @@ impl AddAssign for Totals {
         self.payout += other.payout;
         self.revenue += other.revenue;
         self.sale_amount += other.sale_amount;
-    }
-}
-
-/// What is paid for a conversion, what it earns, and what was sold; in [`UNITS`].
-#[derive(Clone, Copy)]
-struct Money {
-    payout: i64,
-    revenue: i64,
-    sale_amount: i64,
-}
-
-impl Money {
-    fn times(self, factor: i64) -> Money {
-        Money {
-            payout: factor * self.payout,
-            revenue: factor * self.revenue,
-            sale_amount: factor * self.sale_amount,
-        }
-    }
-
-    fn write(self, event: &mut Map<String, Value>) {
-        for (name, cents, amount) in [
-            ("payout", "payout_cents", self.payout),
-            ("revenue", "revenue_cents", self.revenue),
-            ("sale_amount", "sale_cents", self.sale_amount),
-        ] {
-            event.insert(name.into(), decimal(amount));
-            event.insert(cents.into(), decimal(amount));
-        }
     }
 }
 
@@ -391,11 +363,6 @@ fn finish(
         is_adjustment,
         counts,
     }
-}
-
-/// Money as TUNE writes it, a JSON number. The float that is nearest to so few digits is written as exactly these.
-pub fn decimal(units: i64) -> Value {
-    json!(units as f64 / UNITS as f64)
 }
 
 #[cfg(test)]

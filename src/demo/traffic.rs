@@ -230,7 +230,7 @@ impl Traffic {
 /// How far live traffic is. With what stands before it, it fits on a terminal of 80 columns.
 fn so_far(seconds: u64, published: u64, landed: u64, waiting: u64) -> String {
     format!(
-        "{:02}:{:02}  {} published, {} events landed, {} wait",
+        "{:02}:{:02}  {} events sent, {} landed, {} wait",
         seconds / 60,
         seconds % 60,
         grouped(published),
