@@ -1,7 +1,6 @@
 //! Whether the daemon is well, and what is wrong when it is not.
 
 use std::fmt::Write as _;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -98,8 +97,7 @@ pub fn troubles_of(feed: &Feed, gate: &Gate) -> Vec<String> {
     if is_mostly_bad {
         troubles.push("paused: mass_bad_input".to_owned());
     }
-    let trouble = feed.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-    troubles.extend(trouble.clone());
+    troubles.extend(feed.trouble());
     // A source that is told to wait or to end is silent with good reason.
     let is_waiting = gate.pause().is_some() || is_mostly_bad || feed.stop.is_cancelled();
     if troubles.is_empty() && !is_waiting {

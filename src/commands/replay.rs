@@ -206,13 +206,18 @@ impl Summary {
         if json {
             return writeln!(out, "{}", serde_json::to_string(self)?);
         }
-        writeln!(out, "{} files read", self.files_read)?;
+        let files = if self.files_read == 1 {
+            "file"
+        } else {
+            "files"
+        };
+        writeln!(out, "{} {files} read", self.files_read)?;
         if self.files_read_before > 0 {
-            writeln!(
-                out,
-                "  {} were read before; --again reads them again",
-                self.files_read_before
-            )?;
+            let words = match self.files_read_before {
+                1 => "1 was read before; --again reads it again".to_owned(),
+                more => format!("{more} were read before; --again reads them again"),
+            };
+            writeln!(out, "  {words}")?;
         }
         writeln!(
             out,

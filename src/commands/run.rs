@@ -14,6 +14,9 @@ use crate::{config, telemetry};
 pub async fn run(args: Run) -> Result<(), Failure> {
     let config = config::load(args.common.config.as_deref()).map_err(Failure::Usage)?;
     config.expect_sources().map_err(Failure::Usage)?;
+    if args.until_empty {
+        config.expect_ends().map_err(Failure::Usage)?;
+    }
     telemetry::start_logs(&config.log).map_err(Failure::Usage)?;
     for warning in &config.warnings {
         tracing::warn!(advice = warning.advice, "{}", warning.found);

@@ -300,13 +300,16 @@ fn listeners_differ(config: &Config, given: &mut Given) {
 }
 
 fn memory(config: &Config, given: &mut Given) {
-    let bodies = config.source.values().map(|source| source.max_body_bytes);
-    let needed = config.memory_of_workers() + bodies.max().unwrap_or(0);
+    let needed = config.memory_needed();
     if needed > config.max_inflight_bytes {
         let problem = format!(
-            "{} must be at least {needed}: for each worker batch_bytes and {SMALL_BODY_BYTES} for a body ({READ_BYTES_MAX} where \
-             it reads a shard; batch_bytes and max_body_bytes where it reads files or objects), for each listener max_inflight_request_bytes, and the largest max_body_bytes once",
-            given.said("max_inflight_bytes", config.max_inflight_bytes)
+            "{} must be at least {needed}, which is {} MiB: for each worker batch_bytes and {} MiB for a body ({} MiB where it \
+             reads a shard; batch_bytes and max_body_bytes where it reads files or objects), for each listener \
+             max_inflight_request_bytes, and the largest max_body_bytes once; left out, it is enough",
+            given.said("max_inflight_bytes", config.max_inflight_bytes),
+            needed.div_ceil(1 << 20),
+            SMALL_BODY_BYTES >> 20,
+            READ_BYTES_MAX >> 20,
         );
         given.problems.push(problem);
     }

@@ -56,8 +56,11 @@ const FORMATS: [(&str, FormatName); 3] = [
 
 const MIB: u64 = 1 << 20;
 
+/// For messages, unless the sources need more.
+const MEMORY: usize = 256 << 20;
+
 pub fn config(given: &mut Given) -> Config {
-    Config {
+    let mut config = Config {
         database: database(given),
         retention: Retention {
             events_days: days(given, "retention.events_days"),
@@ -72,14 +75,18 @@ pub fn config(given: &mut Given) -> Config {
             level: given.text("log.level").unwrap_or_else(|| "info".to_owned()),
         },
         shutdown_secs: given.number("shutdown_secs", 2..=3_600, 25),
-        max_inflight_bytes: given.size("max_inflight_bytes", MIB..=1 << 40, 256 * MIB),
+        max_inflight_bytes: 0,
         source: given
             .names_in("source")
             .into_iter()
             .map(|name| (name.clone(), source(given, &name)))
             .collect(),
         warnings: given.warnings.clone(),
-    }
+    };
+    // Whoever adds a source has not to know what it needs: only what somebody wrote can be too little.
+    let default = MEMORY.max(config.memory_needed());
+    config.max_inflight_bytes = given.size("max_inflight_bytes", MIB..=1 << 40, default as u64);
+    config
 }
 
 fn database(given: &mut Given) -> Database {

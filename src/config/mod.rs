@@ -347,6 +347,12 @@ impl Config {
             .sum()
     }
 
+    /// The least that the sources can do with.
+    fn memory_needed(&self) -> usize {
+        let bodies = self.source.values().map(|source| source.max_body_bytes);
+        self.memory_of_workers() + bodies.max().unwrap_or(0)
+    }
+
     /// What of `max_inflight_bytes` the workers do not hold anyway.
     pub fn memory_for_large_bodies(&self) -> usize {
         self.max_inflight_bytes
@@ -370,6 +376,16 @@ impl Config {
                 "there is no source: add a table such as [source.hasoffers] to the configuration, or set \
                  HYDRANT__SOURCE__HASOFFERS__TYPE, …__FORMAT and …__QUEUE_URL"
             );
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// A source is pushed to: it is never empty.
+    pub fn expect_ends(&self) -> anyhow::Result<()> {
+        let mut sources = self.source.iter();
+        if let Some((name, _)) = sources.find(|(_, it)| matches!(it.kind, SourceKind::Http(_))) {
+            anyhow::bail!("source.{name}: what others push has no end: leave --until-empty out");
         }
         Ok(())
     }

@@ -58,7 +58,12 @@ fn network(id: &str) -> Format {
 fn example() -> String {
     let bare = |line: &str| match line.strip_prefix('#') {
         Some(bare) if bare.starts_with(|c: char| c != ' ') => bare.to_owned(),
-        _ if line.starts_with("max_inflight_bytes") => "max_inflight_bytes = 1073741824".to_owned(),
+        _ if line
+            .trim_start_matches("# ")
+            .starts_with("max_inflight_bytes = ") =>
+        {
+            "max_inflight_bytes = 1073741824".to_owned()
+        }
         _ => line.to_owned(),
     };
     EXAMPLE.lines().map(bare).collect::<Vec<_>>().join("\n")
@@ -314,11 +319,34 @@ fn a_worker_for_objects_has_memory_for_a_body_of_any_size() {
         );
         read(&text, &[]).unwrap_err().to_string()
     };
-    let mib = |count: usize| format!("must be at least {}:", count << 20);
+    let mib = |count: usize| format!("must be at least {}, which is {count} MiB:", count << 20);
     let one = needed("");
     assert!(one.contains(&mib(8 + 8 + 64 + 64)), "{one}");
     let two = needed("workers = 2\n");
     assert!(two.contains(&mib(2 * (8 + 8 + 64) + 64)), "{two}");
+}
+
+#[test]
+fn the_memory_that_nobody_set_is_enough_for_the_sources() {
+    let memory = |sources: &str, variables: &[(&str, &str)]| {
+        let text = format!("database.url = \"postgres://h/d\"\n{sources}");
+        read(&text, variables).map(|config| config.max_inflight_bytes)
+    };
+    let files = "[source.f]\ntype = \"file\"\npath = \"/f\"\nformat = \"hasoffers\"\n";
+    let listener = |name: &str, port: u16| {
+        format!(
+            "[source.{name}]\ntype = \"http\"\nlisten = \"127.0.0.1:{port}\"\n[source.{name}.route.r]\n\
+             format = \"recurly\"\nauth = \"none\"\n"
+        )
+    };
+    assert_eq!(memory(files, &[]).unwrap(), 256 << 20);
+    let three = format!("{files}{}{}", listener("a", 1), listener("b", 2));
+    let needed = (8 + 8 + 64) + 2 * (2 * (8 + 4) + 64) + 64;
+    assert!(needed > 256);
+    assert_eq!(memory(&three, &[]).unwrap(), needed << 20);
+    let written = ("HYDRANT__MAX_INFLIGHT_BYTES", "268435456");
+    let said = memory(&three, &[written]).unwrap_err().to_string();
+    assert!(said.contains(&format!("{needed} MiB")), "{said}");
 }
 
 #[test]

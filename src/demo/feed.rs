@@ -7,12 +7,15 @@ use std::ops::{AddAssign, Range, RangeInclusive};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::fields::{self, Session};
+use super::money::{Money, decimal};
 
 /// Money is counted in units of 10^-5, as TUNE does: exactly.
 pub const UNITS: i64 = 100_000;
+/// The ids of adjustments go on by so many a second.
+const SEQUENCES: i64 = 10_000;
 
 /// One event and what it adds to the totals.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,35 +45,6 @@ impl AddAssign for Totals {
         self.payout += other.payout;
         self.revenue += other.revenue;
         self.sale_amount += other.sale_amount;
-    }
-}
-
-/// What is paid for a conversion, what it earns, and what was sold; in [`UNITS`].
-#[derive(Clone, Copy)]
-struct Money {
-    payout: i64,
-    revenue: i64,
-    sale_amount: i64,
-}
-
-impl Money {
-    fn times(self, factor: i64) -> Money {
-        Money {
-            payout: factor * self.payout,
-            revenue: factor * self.revenue,
-            sale_amount: factor * self.sale_amount,
-        }
-    }
-
-    fn write(self, event: &mut Map<String, Value>) {
-        for (name, cents, amount) in [
-            ("payout", "payout_cents", self.payout),
-            ("revenue", "revenue_cents", self.revenue),
-            ("sale_amount", "sale_cents", self.sale_amount),
-        ] {
-            event.insert(name.into(), decimal(amount));
-            event.insert(cents.into(), decimal(amount));
-        }
     }
 }
 
@@ -112,6 +86,8 @@ pub fn endless(seed: u64, mix: Mix) -> Feed {
         mix,
         serial: 0,
         later: BTreeMap::new(),
+        is_live: false,
+        last_sequence: 0,
     }
 }
 
@@ -123,7 +99,19 @@ pub struct Feed {
     now: i64,
     serial: u64,
     /// Adjustments by the position at which they come.
-    later: BTreeMap<u64, Event>,
+    later: BTreeMap<u64, Later>,
+    /// It happens as it is published: nothing is dated after that.
+    is_live: bool,
+    /// Of the live adjustments.
+    last_sequence: i64,
+}
+
+/// An adjustment that is still to come.
+struct Later {
+    event: Map<String, Value>,
+    network_id: &'static str,
+    num: i64,
+    change: Money,
 }
 
 impl Iterator for Feed {
@@ -135,7 +123,8 @@ impl Iterator for Feed {
         if let Some(first) = self.later.first_entry()
             && *first.key() <= self.serial
         {
-            return Some(first.remove());
+            let later = first.remove();
+            return Some(self.adjustment(later));
         }
         let impressions = 12 + self.mix.impressions;
         let clicks = impressions + self.mix.clicks;
@@ -155,6 +144,25 @@ impl Feed {
     pub fn go_on_at(&mut self, second: i64) {
         self.now = second;
         self.mix.pause = 0..1;
+        self.is_live = true;
+    }
+
+    /// An adjustment whose turn it is. A live one happens now, whenever it was meant to: it comes sooner than that. Those of
+    /// one second keep their order.
+    fn adjustment(&mut self, mut later: Later) -> Event {
+        if self.is_live {
+            self.last_sequence = (self.now * SEQUENCES).max(self.last_sequence + 1);
+            let event = &mut later.event;
+            event.insert("adjustment_timestamp".into(), self.now.into());
+            event.insert("adjustment_sequence_id".into(), self.last_sequence.into());
+        }
+        finish(
+            &later.event,
+            later.network_id,
+            true,
+            later.num,
+            later.change,
+        )
     }
 
     fn uuid(&mut self) -> Value {
@@ -258,12 +266,17 @@ impl Feed {
             event.insert("status".into(), status.into());
             event.insert("current_payout".into(), decimal(current.payout));
             event.insert("current_revenue".into(), decimal(current.revenue));
-            let event = finish(&event, session.network_id, true, num, change);
+            let later = Later {
+                event,
+                network_id: session.network_id,
+                num,
+                change,
+            };
             // Where another adjustment has the position, the next free one.
             while self.later.contains_key(&position) {
                 position += 1;
             }
-            self.later.insert(position, event);
+            self.later.insert(position, later);
         }
     }
 
@@ -277,7 +290,7 @@ impl Feed {
     ) {
         event.insert("event_id".into(), self.uuid());
         event.insert("adjust_action".into(), adjust_action.into());
-        let sequence = at * 10_000 + self.rng.random_range(0..10_000);
+        let sequence = at * SEQUENCES + self.rng.random_range(0..SEQUENCES);
         event.insert("adjustment_sequence_id".into(), sequence.into());
         event.insert("adjustment_timestamp".into(), at.into());
         event.insert(
@@ -350,11 +363,6 @@ fn finish(
         is_adjustment,
         counts,
     }
-}
-
-/// Money as TUNE writes it, a JSON number. The float that is nearest to so few digits is written as exactly these.
-pub fn decimal(units: i64) -> Value {
-    json!(units as f64 / UNITS as f64)
 }
 
 #[cfg(test)]

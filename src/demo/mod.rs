@@ -12,6 +12,7 @@ mod fetch;
 mod fields;
 mod figures;
 mod folder;
+mod money;
 mod postgres;
 mod progress;
 pub mod publication;

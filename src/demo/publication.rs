@@ -210,7 +210,7 @@ pub fn body(events: &[Event], number: i64, dispatched: i64) -> String {
 mod tests {
     use super::*;
     use crate::formats::hasoffers::Body;
-    use crate::store::batch::Batch;
+    use crate::store::batch::{Batch, Role};
 
     /// Events, events that cannot be stored, and bodies that cannot be read.
     fn count(bodies: &[String]) -> (u64, u64, u64) {
@@ -254,5 +254,24 @@ mod tests {
         assert_eq!(count(&bodies), (expected.sum() - before.sum(), 0, 0));
         assert_eq!(expected.duplicates - before.duplicates, 40);
         assert!(expected.adjustments > before.adjustments);
+    }
+
+    #[test]
+    fn nothing_live_is_dated_after_it_was_published() {
+        let mut publication = Publication::new(3);
+        publication.backlog(50);
+        let mut adjusted = 0;
+        for now in (0..300).map(|n| FIRST_SECOND + 86_400 * 24 + n) {
+            let mut batch = Batch::new(1_000, 1 << 20);
+            for body in publication.live(5, now) {
+                let mut body = Body::open(body.as_bytes(), 1 << 20, None).unwrap();
+                assert!(body.read_into(&mut batch, 0, "m"));
+            }
+            for fact in batch.facts() {
+                assert!(fact.happened.unwrap() <= now, "{:?}", fact.happened);
+                adjusted += usize::from(fact.role == Role::Adjustment);
+            }
+        }
+        assert!(adjusted > 300, "{adjusted}");
     }
 }

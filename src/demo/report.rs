@@ -329,7 +329,7 @@ async fn payout(connection: &mut PgConnection) -> anyhow::Result<Check> {
 }
 
 async fn quarantine(connection: &mut PgConnection) -> anyhow::Result<()> {
-    heading("Quarantine, with the exact bytes");
+    heading("Quarantine, with the exact bytes: events, and whole bodies that count as no event");
     for (scope, reason, seen, detail) in showcase::quarantine(connection).await? {
         say(format_args!("  {scope:<8}{reason:<18}{seen:>4}  {detail}"));
     }

@@ -122,14 +122,11 @@ impl Traffic {
             send(&self.client, &self.queue_url, &bodies).await?;
             if let Some(counted) = self.daemon.counted().await? {
                 let seconds = started.elapsed().as_secs();
-                progress.tell(&format!(
-                    "{:02}:{:02}  {} messages and {} events published, {} events landed, {} messages wait",
-                    seconds / 60,
-                    seconds % 60,
-                    grouped(self.publication.messages - messages),
-                    grouped(self.publication.expected.sum() - events),
-                    grouped(counted.events.sum().saturating_sub(events)),
-                    grouped(self.waiting().await? as u64),
+                progress.tell(&so_far(
+                    seconds,
+                    self.publication.expected.sum() - events,
+                    counted.events.sum().saturating_sub(events),
+                    self.waiting().await? as u64,
                 ));
             }
         }
@@ -230,6 +227,18 @@ impl Traffic {
     }
 }
 
+/// How far live traffic is. With what stands before it, it fits on a terminal of 80 columns.
+fn so_far(seconds: u64, published: u64, landed: u64, waiting: u64) -> String {
+    format!(
+        "{:02}:{:02}  {} events sent, {} landed, {} wait",
+        seconds / 60,
+        seconds % 60,
+        grouped(published),
+        grouped(landed),
+        grouped(waiting),
+    )
+}
+
 async fn send(client: &Client, queue_url: &str, bodies: &[String]) -> anyhow::Result<()> {
     for batch in bodies.chunks(10) {
         let mut request = client.send_message_batch().queue_url(queue_url);
@@ -249,4 +258,19 @@ async fn send(client: &Client, queue_url: &str, bodies: &[String]) -> anyhow::Re
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_live_line_fits_in_80_columns() {
+        let line = format!(
+            "  {:<12}{}",
+            "Live",
+            so_far(86_400, 8_640_000, 8_640_000, 99_999)
+        );
+        assert!(line.len() < 80, "{}: {line}", line.len());
+    }
 }

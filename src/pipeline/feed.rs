@@ -54,7 +54,7 @@ pub struct Feed {
     /// The feed ends when its queue has stayed empty.
     pub until_empty: bool,
     /// Why the last receive failed; None when it did not.
-    pub trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<String>>,
     /// What became of its events since the start.
     pub total: Mutex<Tally>,
     /// What went to quarantine since the start, events and whole bodies.
@@ -134,6 +134,14 @@ impl Feed {
 
     pub fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Why the last receive failed.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether it is pushed to us: then it cannot be told to wait, and a refusal may lose it.
@@ -225,6 +233,7 @@ impl Feed {
             adjustments = total.adjustments,
             duplicates = total.duplicates,
             variants = total.variants,
+            quarantined = self.quarantined.load(Ordering::Relaxed),
             "events since the start"
         );
     }
@@ -263,7 +272,13 @@ impl Feed {
             gauge!(telemetry::MOSTLY_BAD, "source" => source).set(open);
             return;
         }
-        if has_opened {
+        if has_opened && self.until_empty {
+            tracing::error!(
+                source = self.name,
+                "over half of the last 200 bodies were bad: no more is read, and this run ends; the format is wrong, or \
+                 we are. `--accept-bad` goes on regardless"
+            );
+        } else if has_opened {
             tracing::error!(
                 source = self.name,
                 "over half of the last 200 bodies were bad: nothing more is received; the format \

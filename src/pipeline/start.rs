@@ -69,9 +69,6 @@ impl Prepared {
                 expect_stream(&feed, &kinesis).await?;
                 Client::Kinesis(Arc::new(kinesis))
             }
-            SourceKind::Http(_) if conduct.until_empty => {
-                anyhow::bail!("source.{name}: what others push has no end: leave --until-empty out")
-            }
             SourceKind::Http(settings) => {
                 let bound = listener::bind(name, settings).await?;
                 let (door, requests) = Door::new(shared, &feed, settings);

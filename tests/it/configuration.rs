@@ -89,7 +89,7 @@ fn a_value_is_refused_with_its_line_and_what_is_allowed() {
         ),
         (
             "max_inflight_bytes = 1_048_576\n",
-            "max_inflight_bytes = 1048576 (settings.toml, line 1) must be at least 92274688: for each worker batch_bytes and 4194304 for a body (10485760 where it reads a shard; batch_bytes and max_body_bytes where it reads files or objects), for each listener max_inflight_request_bytes, and the largest max_body_bytes once",
+            "max_inflight_bytes = 1048576 (settings.toml, line 1) must be at least 92274688, which is 88 MiB: for each worker batch_bytes and 4 MiB for a body (10 MiB where it reads a shard; batch_bytes and max_body_bytes where it reads files or objects), for each listener max_inflight_request_bytes, and the largest max_body_bytes once; left out, it is enough",
         ),
     ] {
         assert_eq!(one_refusal(before), expected);
@@ -355,4 +355,26 @@ async fn a_database_url_that_is_not_used_is_told() {
     for said in [&ran.err, &checked.err, checked.text()] {
         assert!(!said.contains("geheim"), "{said}");
     }
+}
+
+#[test]
+fn a_listener_has_no_end_to_wait_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hydrant.toml");
+    let settings = "database.url = 'postgres://127.0.0.1:1/d'
+         [source.pushed]
+         type = 'http'
+         [source.pushed.route.all]
+         format = 'recurly'
+         auth = 'none'";
+    std::fs::write(&file, settings).unwrap();
+    let args = ["run", "--until-empty", "--config", file.to_str().unwrap()];
+    let ran = program::run(&args, &[], b"");
+    assert_eq!(
+        (ran.status, ran.err.as_str()),
+        (
+            2,
+            "hydrant: source.pushed: what others push has no end: leave --until-empty out\n"
+        )
+    );
 }

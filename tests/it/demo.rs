@@ -167,7 +167,7 @@ fn live_traffic_goes_on_until_it_is_told_to_end() {
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut shown = String::new();
-    while !shown.contains(" events landed") {
+    while !shown.contains(" landed, ") {
         assert!(out.read_line(&mut shown).unwrap() > 0, "{shown}");
     }
     let mut page =
@@ -201,7 +201,7 @@ fn on_a_terminal_it_goes_on_until_ctrl_c() {
     let mut shown = Vec::new();
     let text = |shown: &[u8]| String::from_utf8_lossy(shown).into_owned();
     // One line that changes has no end.
-    while !text(&shown).contains(" events landed") {
+    while !text(&shown).contains(" landed, ") {
         let read = out.fill_buf().unwrap();
         assert!(!read.is_empty(), "{}", text(&shown));
         shown.extend_from_slice(read);

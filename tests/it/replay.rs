@@ -276,7 +276,7 @@ async fn the_files_of_a_source_count_as_its_own() {
     let out = String::from_utf8(out).unwrap();
     assert_eq!(
         out,
-        "1 files read\n  events: 1 stored, 0 adjustments, 0 duplicates, 0 variants, 1 to quarantine\n"
+        "1 file read\n  events: 1 stored, 0 adjustments, 0 duplicates, 0 variants, 1 to quarantine\n"
     );
     assert_eq!(db.rows("select network_id from events").await, ["29"]);
     assert_eq!(

@@ -25,7 +25,7 @@ const duration = (seconds) => {
   if (seconds < 100) return `${Math.round(seconds)} s`;
   if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
   if (seconds < 48 * 3600) return `${Math.round(seconds / 3600)} h`;
-  return `${number(seconds / 86_400)} days`;
+  return `${number(seconds / 86_400)} d`;
 };
 const millis = (value) => (value < 1_000 ? `${number(value)} ms` : `${number(value / 1_000)} s`);
 const clock = (unix, second) => new Date(unix * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second });
@@ -42,6 +42,20 @@ function grow() {
 }
 let skew = 0; // of this clock against the daemon's, in seconds
 
+// What to do about what /readyz says, as docs/runbook.md has it in full. The first that fits.
+const ADVICE = [
+  [/^paused: store_unavailable/, "It does not answer, or its disk or its connections are used up: its own log and hydrant check say more."],
+  [/^paused: store_read_only/, "The server is a standby: let database.url lead to the primary."],
+  [/^paused: store_misconfigured/, "It refuses the login, the rights or the tables: hydrant check says which."],
+  [/^paused: mass_refusal/, "The tables are not as Hydrant left them (a trigger, a constraint, a changed column): the log has the database's reason; undo the change."],
+  [/^paused: mass_bad_input/, "Over half of the last 200 bodies were bad, so the rest waits: look at one with hydrant quarantine list and show, and correct format, event_type or network_id; if it really is bad, hydrant run --accept-bad goes on."],
+  [/^database: /, "It did not answer in two seconds, or takes no writes: its own log and hydrant check say more."],
+  [/^the oldest in flight/, "It is not stored: most often the database is slow, or somebody holds a lock."],
+  [/^no receive was answered/, "Not even the answer that nothing waits has come: look at the network to the source."],
+  [/^shards that nobody/, ""],
+  [/^/, "It tries again by itself; hydrant check tries each right that it needs."],
+];
+
 const PAUSES = {
   "paused: store_unavailable": "the database cannot be written",
   "paused: store_read_only": "the database is read-only",
@@ -49,7 +63,7 @@ const PAUSES = {
   "paused: mass_refusal": "the database refused most of a batch",
 };
 const HEADLINES = {
-  starting: () => ["Starting", "The sources have not started yet."],
+  starting: () => ["Starting", "The sources have not started yet: the database is waited for, or brought to this version."],
   stopping: () => ["Stopping", "It finishes what it holds, and ends."],
   unwell: () => ["Not all is well", "What is not stored stays where it is, and comes again."],
   paused: (status) => {
@@ -69,8 +83,11 @@ function showVerdict(status) {
   document.title = `${word} – Hydrant`;
   say(byId("word"), word);
   say(byId("words"), words);
-  const told = status.troubles.filter((trouble) => !(trouble.what in PAUSES) && !["starting", "stopping"].includes(trouble.what));
-  byId("troubles").replaceChildren(...told.map((trouble) => make("li", {}, make("b", {}, trouble.source ?? "database"), ` ${trouble.what.replace(/^database: /, "")}`)));
+  const told = status.troubles.filter((trouble) => !["starting", "stopping"].includes(trouble.what));
+  byId("troubles").replaceChildren(...told.map(({ source, what }) => {
+    const [, advice] = ADVICE.find(([begins]) => begins.test(what));
+    return make("li", {}, make("b", {}, source ?? "database"), ` ${what.replace(/^database: /, "")} `, soft(advice));
+  }));
   byId("about").textContent = `version ${status.version}, up ${duration(status.now - status.started)}`;
 }
 
@@ -96,10 +113,11 @@ const PLOTS = [
   }),
   plot("lag", {
     name: "Lag", format: duration, join: most, steps: SECONDS,
-    pick: (history) => history.lag_seconds,
+    pick: (history) => history.lag_seconds.map((lag) => (lag === null ? null : Math.max(0, lag))),
     now: (status) => {
       const lag = greatestOf(status, (history) => history.lag_seconds);
-      return big(lag === null ? null : duration(lag), status.state === "paused" ? "at the last commit" : "from the event to its commit");
+      if (lag < 0) return big("0 s", "dated in the future"); // the sender's clock is ahead
+      return big(lag === null ? null : duration(lag), status.state === "paused" ? "at the last commit" : "from event to commit");
     },
   }),
   plot("transactions", {
@@ -125,9 +143,10 @@ function mark(nth) {
 
 function spark(source, status, nth) {
   const values = points(source.history.events_per_second, status.history, mean);
+  const last = Math.max(1, values.length - 1);
   const high = Math.max(1, ...values);
   const picture = svg("svg", { class: "spark", viewBox: "0 0 88 20", preserveAspectRatio: "none", "aria-hidden": "true" });
-  picture.append(svg("path", { class: `line s${nth % 6}`, d: path(values, (at) => (at / (POINTS - 1)) * 88, (value) => 19 - (value / high) * 18) }));
+  picture.append(svg("path", { class: `line s${nth % 6}`, d: path(values, (at) => (at / last) * 88, (value) => 19 - (value / high) * 18) }));
   return picture;
 }
 
@@ -152,7 +171,7 @@ function showSources(status) {
       cell("Source", "left", mark(nth), make("span", { class: "name" }, source.name), soft(source.kind), ...trouble),
       cell("Events a second", "wide", spark(source, status, nth), number(source.events_per_second)),
       cell("Waiting", "", ...waiting(source)),
-      cell("Oldest of them", "", source.waiting.oldest_seconds === null ? "–" : duration(source.waiting.oldest_seconds)),
+      cell("Oldest of them", "", source.waiting.count === 0 || source.waiting.oldest_seconds === null ? "–" : duration(source.waiting.oldest_seconds)),
       cell("In flight", "", number(source.in_flight), ...(held === null ? [] : [soft(`oldest ${duration(held)}`)])),
       cell("Last receive", "", source.last_receive === null ? "never" : age(source.last_receive)),
       cell("Last commit", "", source.last_commit === null ? "never" : age(source.last_commit)));

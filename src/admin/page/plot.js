@@ -1,8 +1,8 @@
 "use strict";
-// One plot: the last hour of every source as lines, with a cursor for mouse, finger and keyboard.
+// One plot: the last minutes of every source as lines, with a cursor for mouse, finger and keyboard.
 
-const BUCKET = 20; // seconds that are drawn as one point
-const POINTS = 180; // an hour
+const SPANS = [5, 10, 15, 30, 60]; // minutes that a plot may show: the least that hold all there is
+const POINTS = 180; // at most
 const BRIDGED = 3; // points without a value that a line goes across
 
 const svg = (tag, attributes) => {
@@ -11,14 +11,23 @@ const svg = (tag, attributes) => {
   return element;
 };
 
+// What the plots show: `count` points of `bucket` seconds each, and how to call it.
+function span(history) {
+  const known = (history.paused.length * history.step_seconds) / 60;
+  const minutes = SPANS.find((minutes) => minutes >= known) ?? SPANS.at(-1);
+  const bucket = Math.max(history.step_seconds, (minutes * 60) / POINTS);
+  return { bucket, count: (minutes * 60) / bucket, name: minutes === 60 ? "the last hour" : `the last ${minutes} minutes` };
+}
+
 // Samples as points by the clock, so that a point never moves but to the left. `join` makes one of several.
 function points(samples, history, join) {
-  const last = Math.floor(history.ends / BUCKET);
-  const buckets = Array.from({ length: POINTS }, () => []);
+  const { bucket, count } = span(history);
+  const last = Math.floor(history.ends / bucket);
+  const buckets = Array.from({ length: count }, () => []);
   samples.forEach((value, at) => {
     if (value === null) return;
     const when = history.ends - (samples.length - 1 - at) * history.step_seconds;
-    buckets[POINTS - 1 - last + Math.floor(when / BUCKET)]?.push(value);
+    buckets[count - 1 - last + Math.floor(when / bucket)]?.push(value);
   });
   return buckets.map((values) => (values.length ? join(values) : null));
 }
@@ -68,11 +77,13 @@ function plot(id, options) {
   const now = make("p", { class: "now" });
   const summary = make("p", { class: "unseen", id: `${id}-summary` });
   const host = make("div", {
-    class: "plot", role: "slider", tabindex: "0", "aria-label": `${options.name}, the last hour`,
-    "aria-describedby": summary.id, "aria-valuemin": "0", "aria-valuemax": String(POINTS - 1),
+    class: "plot", role: "slider", tabindex: "0", "aria-label": options.name,
+    "aria-describedby": summary.id, "aria-valuemin": "0",
   });
   figure.append(now, host, summary);
   let status = null;
+  let shown = null; // what of its time
+  let end = 0; // the place of the last point
   let cursor = null;
 
   const lines = () => status.sources.map((source) => ({
@@ -80,7 +91,7 @@ function plot(id, options) {
     values: points(options.pick(source.history), status.history, options.join),
     faint: options.faint ? points(options.faint(source.history), status.history, most) : null,
   }));
-  const time = (at) => status.history.ends - (POINTS - 1 - at) * BUCKET;
+  const time = (at) => status.history.ends - (end - at) * shown.bucket;
   const words = (line, at) => (line.values[at] === null ? "nothing" : options.format(line.values[at]));
 
   function draw() {
@@ -90,7 +101,7 @@ function plot(id, options) {
     const all = lines();
     const drawn = all.flatMap((line) => [...line.values, ...(line.faint && all.length === 1 ? line.faint : [])]);
     const high = ceiling(Math.max(0, ...drawn), options.steps);
-    const x = (at) => (at / (POINTS - 1)) * width;
+    const x = (at) => (at / end) * width;
     const y = (value) => bottom - (value / high) * (bottom - top);
     const picture = svg("svg", { "aria-hidden": "true" });
     for (const value of [0, high / 2, high]) picture.append(svg("line", { class: "grid", x1: 0, x2: width, y1: y(value), y2: y(value) }));
@@ -110,7 +121,8 @@ function plot(id, options) {
       picture.append(element);
     };
     label(options.format(high), { x: 0, y: top - 1 });
-    for (const [at, anchor] of [[0, "start"], [(POINTS - 1) / 2, "middle"], [POINTS - 1, "end"]]) {
+    label(shown.name, { x: width, y: top - 1, "text-anchor": "end" });
+    for (const [at, anchor] of [[0, "start"], [end / 2, "middle"], [end, "end"]]) {
       label(clock(time(at)), { x: x(at), y: height - 3, "text-anchor": anchor });
     }
     if (cursor !== null) picture.append(svg("line", { class: "cross", x1: x(cursor), x2: x(cursor), y1: top, y2: bottom }));
@@ -120,7 +132,7 @@ function plot(id, options) {
 
   // What the picture shows, in words.
   function tell(all) {
-    const at = cursor ?? POINTS - 1;
+    const at = cursor ?? end;
     const each = all.map((line) => (all.length > 1 ? `${line.name} ${words(line, at)}` : words(line, at)));
     const text = `${clock(time(at), "2-digit")}: ${each.join(", ") || "nothing"}`;
     host.setAttribute("aria-valuenow", String(at));
@@ -128,22 +140,22 @@ function plot(id, options) {
     now.replaceChildren(...(cursor === null ? options.now(status) : [make("small", {}, text)]));
     summary.textContent = all.map((line) => {
       const known = line.values.filter((value) => value !== null);
-      if (!known.length) return `${line.name}: nothing in the last hour.`;
+      if (!known.length) return `${line.name}: nothing in ${shown.name}.`;
       const [least, greatest] = [Math.min(...known), most(known)].map(options.format);
-      return `${line.name}: between ${least} and ${greatest} in the last hour, ${options.format(known.at(-1))} last.`;
+      return `${line.name}: between ${least} and ${greatest} in ${shown.name}, ${options.format(known.at(-1))} last.`;
     }).join(" ");
   }
 
   const point = (to) => {
-    cursor = to === null ? null : Math.max(0, Math.min(POINTS - 1, Math.round(to)));
+    cursor = to === null ? null : Math.max(0, Math.min(end, Math.round(to)));
     draw();
   };
-  host.addEventListener("pointermove", (event) => point(((event.clientX - host.getBoundingClientRect().left) / host.clientWidth) * (POINTS - 1)));
+  host.addEventListener("pointermove", (event) => point(((event.clientX - host.getBoundingClientRect().left) / host.clientWidth) * end));
   host.addEventListener("pointerleave", () => point(null));
   host.addEventListener("blur", () => point(null));
   host.addEventListener("keydown", (event) => {
-    const from = cursor ?? POINTS - 1;
-    const to = { ArrowLeft: from - 1, ArrowDown: from - 1, ArrowRight: from + 1, ArrowUp: from + 1, PageDown: from - 15, PageUp: from + 15, Home: 0, End: POINTS - 1, Escape: null }[event.key];
+    const from = cursor ?? end;
+    const to = { ArrowLeft: from - 1, ArrowDown: from - 1, ArrowRight: from + 1, ArrowUp: from + 1, PageDown: from - 15, PageUp: from + 15, Home: 0, End: end, Escape: null }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     point(to);
@@ -151,6 +163,11 @@ function plot(id, options) {
   new ResizeObserver(draw).observe(host);
   return (fresh) => {
     status = fresh;
+    shown = span(status.history);
+    end = shown.count - 1;
+    if (cursor !== null) cursor = Math.min(cursor, end);
+    host.setAttribute("aria-label", `${options.name}, ${shown.name}`);
+    host.setAttribute("aria-valuemax", String(end));
     draw();
   };
 }

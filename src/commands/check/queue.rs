@@ -83,7 +83,11 @@ fn advice_for(error: &SqsError, right: &str) -> String {
 /// `ahead`: by how many seconds our clock is.
 fn judge_clock(ahead: Option<i64>, findings: &mut Findings) {
     let Some(ahead) = ahead else {
-        return findings.ok("clock", "not compared: no answer, or one without a date");
+        return findings.warn(
+            "clock",
+            "not compared: no answer, or one without a date",
+            "mend what else was found here, and check again",
+        );
     };
     let direction = if ahead < 0 { "behind" } else { "ahead of" };
     let found = format!("{} s {direction} the service's", ahead.unsigned_abs());

@@ -35,7 +35,8 @@ pub async fn run(args: Explain) -> Result<(), Failure> {
     if records.is_empty() {
         return Err(Failure::Failed(anyhow!(
             "network {:?} has no event, adjustment or record with the id {:?}; clicks and impressions are found by their \
-             event_id, and what could not be stored is in hydrant quarantine list",
+             event_id, what could not be stored is in hydrant quarantine list, and events of Everflow and Recurly are in \
+             their tables: explain knows those of HasOffers alone",
             args.network_id,
             args.id
         )));

@@ -150,7 +150,11 @@ impl Run<'_> {
     /// Blanks what is old in a table. Whether none is left.
     async fn blank(&mut self, table: &str, blanking: &mut Blanking) -> Result<bool, Fault> {
         let looked = self.look_at(table).await?;
-        let condition = blanking.condition();
+        let mut condition = blanking.condition();
+        // What a run would delete before it comes here has nothing to blank.
+        for (_, gone) in self.would_go.iter().filter(|(of, _)| of == table) {
+            condition = format!("{condition} and not ({gone})");
+        }
         if self.dry || !looked.may_update {
             let rows = self.count(table, &condition).await?;
             match (rows, looked.may_update) {

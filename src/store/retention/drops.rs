@@ -37,6 +37,7 @@ impl Run<'_> {
             } else if !looked.may_drop {
                 Dropped::No(Reason::Forbidden)
             } else if self.dry {
+                self.would_go.push((table.clone(), "true".to_owned()));
                 Dropped::Yes
             } else {
                 self.drop_day(day, before).await?
@@ -159,7 +160,10 @@ impl Run<'_> {
             let rows = self.count(table, condition).await?;
             match (rows, may) {
                 (0, _) => {}
-                (_, true) => self.did(Action::Delete, table, rows),
+                (_, true) => {
+                    self.did(Action::Delete, table, rows);
+                    self.would_go.push((table.to_owned(), condition.to_owned()));
+                }
                 (_, false) => self.keep(table, rows, Reason::Forbidden),
             }
             return Ok(());

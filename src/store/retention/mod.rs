@@ -109,6 +109,7 @@ pub async fn run(
         partitions,
         dry,
         tell,
+        would_go: Vec::new(),
     };
     if let Some(days) = policy.events_days {
         run.drop_before(cutoff(days)).await?;
@@ -160,6 +161,8 @@ struct Run<'a> {
     partitions: Partitions,
     dry: bool,
     tell: Tell<'a>,
+    /// What only a dry run leaves where it is: a table, and which of its rows `t`.
+    would_go: Vec<(String, String)>,
 }
 
 impl Run<'_> {

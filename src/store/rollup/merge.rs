@@ -19,6 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks whether the rollup is on, and after a failure.
 const LONG_PAUSE: Duration = Duration::from_secs(15);
+const DOING: &str = "could not merge the sums of stats_deltas";
 /// How long a step may take, beyond what the server allows for its statements.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -29,8 +30,9 @@ pub async fn keep_merging(settings: Settings) {
     }
     let mut connection = None;
     let mut failures: u32 = 0;
+    let mut is_on = false;
     loop {
-        let step = one_step(&mut connection, &settings).await;
+        let step = one_step(&mut connection, &settings, &mut is_on).await;
         let pause = match &step {
             Ok(Step::NotOn) | Err(_) => LONG_PAUSE,
             Ok(Step::Merged(AT_ONCE)) => SHORT_PAUSE,
@@ -43,6 +45,8 @@ pub async fn keep_merging(settings: Settings) {
                     counter!(ROLLUP_MERGES, "outcome" => "merged").increment(1);
                 }
             }
+            // Nothing waits to be merged where there was no rollup at the last look.
+            Err(_) if !is_on => {}
             Err(error) => {
                 failures += 1;
                 counter!(ROLLUP_MERGES, "outcome" => "failed").increment(1);
@@ -56,14 +60,24 @@ pub async fn keep_merging(settings: Settings) {
 }
 
 /// A step on a connection that is made anew after a failure, and not kept while there is nothing to do.
-async fn one_step(kept: &mut Option<PgConnection>, settings: &Settings) -> Result<Step, Fault> {
+async fn one_step(
+    kept: &mut Option<PgConnection>,
+    settings: &Settings,
+    is_on: &mut bool,
+) -> Result<Step, Fault> {
     let deadline = settings.statement_timeout * 2 + GRACE;
     let stepping = async {
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => settings.connect().await?,
         };
-        let step = merge(&mut connection, settings).await?;
+        // Told apart from the merging: that may fail for long, as where the role lacks a right.
+        *is_on = look(&mut connection, settings).await?;
+        let step = if *is_on {
+            merge_some(&mut connection, settings).await?
+        } else {
+            Step::NotOn
+        };
         if step == Step::NotOn {
             let _ = connection.close().await;
         } else {
@@ -92,24 +106,32 @@ pub enum Step {
     Merged(i64),
 }
 
+/// Whether the rollup is on. Who does not use it gets no transactions of it. The schema is named, because there is none yet.
+async fn look(connection: &mut PgConnection, settings: &Settings) -> Result<bool, Fault> {
+    let schema = quote_identifier(&settings.schema);
+    let look = format!("select state from {schema}.rollup_state");
+    let state: String = sqlx::query_scalar(AssertSqlSafe(look))
+        .fetch_one(connection)
+        .await
+        .map_err(|error| Fault::new(error, DOING))?;
+    Ok(State::read(&state) == State::On)
+}
+
 /// One step, in one transaction. One daemon at a time does it: the row of the state is its lock. No writer waits for it, for
 /// they only append.
 ///
 /// # Errors
 /// The database does not answer or refuses us.
 pub async fn merge(connection: &mut PgConnection, settings: &Settings) -> Result<Step, Fault> {
-    const DOING: &str = "could not merge the sums of stats_deltas";
-    let doing = |error| Fault::new(error, DOING);
-    // Who does not use the rollup gets no transactions of it. The schema is named, because there is none yet.
-    let schema = quote_identifier(&settings.schema);
-    let look = format!("select state from {schema}.rollup_state");
-    let state: String = sqlx::query_scalar(AssertSqlSafe(look))
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(doing)?;
-    if State::read(&state) != State::On {
-        return Ok(Step::NotOn);
+    if look(connection, settings).await? {
+        merge_some(connection, settings).await
+    } else {
+        Ok(Step::NotOn)
     }
+}
+
+async fn merge_some(connection: &mut PgConnection, settings: &Settings) -> Result<Step, Fault> {
+    let doing = |error| Fault::new(error, DOING);
     execute(connection, settings.begin()).await.map_err(doing)?;
     let state: Option<String> =
         sqlx::query_scalar("select state from rollup_state for update skip locked")

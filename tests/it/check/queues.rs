@@ -19,6 +19,7 @@ async fn a_queue_that_is_not_there() {
         "fail",
         "could not read the queue's attributes",
     );
+    findings.expect("source.feed", "clock", "warn", "not compared");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,13 +3,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use hydrant::config::PartitionBy;
+use hydrant::config::{PartitionBy, Retention};
 use hydrant::store::retention::Action;
 use hydrant::store::{Settings, Store};
 use serde_json::{Value, json};
 use sqlx::Executor;
 
-use super::{hydrant, personal, prepared, retain, table, write};
+use super::{age, hydrant, personal, prepared, retain, table, write};
 use crate::support::store::{click, date};
 use crate::support::{Database, database};
 use crate::verify::failing;
@@ -409,4 +409,36 @@ async fn quarantine_keeps_what_nobody_has_dealt_with() {
     // It came once more: it is open, with its bytes.
     send("resolved").await;
     assert_eq!(db.rows(have).await, ["new", "open", "resolved"]);
+}
+
+#[tokio::test]
+async fn a_dry_run_blanks_nothing_that_it_would_delete() {
+    for layout in [PartitionBy::Day, PartitionBy::None] {
+        let db = database().await;
+        let settings = prepared(&db, layout).await;
+        let (older, old) = (date(&db, -45).await, date(&db, -40).await);
+        write(&settings, &facts("1", &older)).await;
+        write(&settings, &facts("2", &old)).await;
+        age(&db).await;
+        let policy = Retention {
+            events_days: Some(42),
+            ..personal(30, &[])
+        };
+        let told = retain(&settings, &policy, true).await;
+        let clicks = |day: &str| match layout {
+            PartitionBy::Day => table(day),
+            PartitionBy::None => "events_default".to_owned(),
+        };
+        let gone = match layout {
+            PartitionBy::Day => (Action::Drop, clicks(&older), 0),
+            PartitionBy::None => (Action::Delete, clicks(&older), 1),
+        };
+        assert!(told.contains(&gone), "{told:?}");
+        let blanked = told
+            .iter()
+            .filter(|(action, of, _)| *action == Action::Blank && of.starts_with("events_"))
+            .map(|(_, of, rows)| (of.clone(), *rows));
+        let expected = [(clicks(&old), 1), ("events_conversions".to_owned(), 2)];
+        assert_eq!(blanked.collect::<Vec<_>>(), expected, "{told:?}");
+    }
 }

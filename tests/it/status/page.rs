@@ -109,8 +109,8 @@ async fn everybody_can_read_it() {
     until_shown(&browser, "#quarantine", "event_id is missing", 60).await;
 
     // By ear: every plot has a name and tells in words what it shows; tables and headings have theirs.
-    let plots =
-        ["Events a second", "Lag", "Transaction time"].map(|it| format!("{it}, the last hour"));
+    let plots = ["Events a second", "Lag", "Transaction time"]
+        .map(|it| format!("{it}, the last 5 minutes"));
     assert_eq!(names(&browser, "slider").await, plots);
     assert_eq!(names(&browser, "table").await.len(), 2);
     let headings = names(&browser, "heading").await;
@@ -124,7 +124,7 @@ async fn everybody_can_read_it() {
         .await;
     assert_eq!(unnamed, 0);
 
-    // By keyboard: Tab comes to a plot, the arrows go through its hour.
+    // By keyboard: Tab comes to a plot, the arrows go through its minutes.
     browser.press("\u{e004}").await;
     let focused = || browser.run("return document.activeElement.getAttribute('aria-valuetext')");
     let first = focused().await;
