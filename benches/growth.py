@@ -1,11 +1,17 @@
 """Growth: the rate of a fresh backlog while the tables grow to ten million rows, with day partitions and without."""
 
+import datetime
+import os
 import sys
 
 from contenders import empty_tables, hydrant
 
 SIZES = [0, 2_500_000, 5_000_000, 10_000_000]
 MESSAGES = 1_000
+DAYS = 3
+# Backlogs that do not count: after a checkpoint each page that is touched goes into the log as a whole, once. It is made before
+# the first and then when the server makes it, because one before each would have that once a second instead of once in minutes.
+WARM_UP = 4
 # What is multiplied: one backlog of some 100,000 events. Each copy of it lies further back by as many days as it spans.
 HISTORY_DAYS = 320
 
@@ -24,18 +30,31 @@ def measure(bench, backlog, rounds, samples):
         seed = 100
         for size in SIZES:
             grow(bench, size)
-            # What filling leaves behind is no part of the rate at this size.
-            bench.sql.execute("vacuum analyze")
-            # Checkpoints come when the server makes them: one before each round would make every page of every index
-            # that a backlog touches go into the log as a whole, once a second instead of once in some minutes.
-            for _ in range(rounds):
+            settle(bench)
+            for number in range(WARM_UP + rounds):
                 seed += 1
                 print(f"\r\x1b[Kgrowth: {kind}, {size:,} rows", end="", file=sys.stderr, flush=True)
-                sample = hydrant(bench, backlog(MESSAGES, 100, "--seed", seed), keep=True)
-                samples.setdefault(f"growth_{kind}_{size}", []).append(sample)
+                messages = backlog(MESSAGES, 100, "--seed", seed)
+                # Pages that wait to be written, by whomever, are not this backlog's.
+                os.sync()
+                sample = hydrant(bench, messages, keep=True)
+                if number >= WARM_UP:
+                    samples.setdefault(f"growth_{kind}_{size}", []).append(sample)
         if kind == "none":
             # Its room is needed.
             empty_tables(bench)
+
+
+def settle(bench):
+    """What filling leaves behind is no part of the rate at a size: rows that nobody has looked at since, pages that are not
+    written, a checkpoint under way. The days of the backlogs begin empty at each size, as every new day does."""
+    first = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=DAYS + 2)
+    days = [name for (name,) in bench.sql.execute("select relname from pg_class where relkind = 'r' and relname ~ '^events_[0-9]+$'")]
+    recent = [name for name in days if name >= f"events_{first:%Y%m%d}"]
+    if recent:
+        bench.sql.execute(f"truncate {', '.join(recent)}")
+    bench.sql.execute("vacuum analyze")
+    bench.sql.execute("checkpoint")
 
 
 def grow(bench, size):

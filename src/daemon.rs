@@ -285,13 +285,16 @@ async fn look_at_server(settings: &Settings, mode: Mode) -> Result<(), Fault> {
     let server = inspection.server().await?;
     inspection.close().await;
     gauge!(telemetry::STORE_DURABLE).set(f64::from(u8::from(server.is_durable())));
-    let (durability, version) = (server.durability(), server.version.as_str());
+    let version = server.version.as_str();
     if server.is_durable() {
-        tracing::info!(version, durability, "the database is there");
+        tracing::info!(
+            version,
+            durability = server.durability(),
+            "the database is there"
+        );
     } else {
         tracing::warn!(
             version,
-            durability,
             fsync = server.fsync,
             synchronous_commit = server.synchronous_commit,
             "the database forgets in a crash what it has confirmed, and messages are deleted by its word"

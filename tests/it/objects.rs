@@ -236,7 +236,7 @@ async fn a_file_that_cannot_be_read_is_told_and_starves_no_other() {
     assert!(
         ended
             .log
-            .contains("objects that cannot be read: 31, among them a00"),
+            .contains("objects that cannot be read: 30, among them a00"),
         "{}",
         ended.log
     );
