@@ -134,7 +134,7 @@ MUTANTS = [
         "                facts.sort_by(|a, b| batch.key(a).cmp(&batch.key(b)));\n",
         "                facts.sort_by(|a, b| batch.key(a).cmp(&batch.key(b)));\n"
         "                if facts.len() % 2 == 0 {\n                    facts.reverse();\n                }\n",
-        CONVERGENCE,
+        "--lib -- store::plan",
     ),
     Mutant(
         "acknowledged before the commit",

@@ -293,3 +293,48 @@ fn one_row<'a>(facts: &[&'a Fact], repeated: &mut u64) -> Row<'a> {
         losers: versions,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PartitionBy;
+    use crate::formats::hasoffers::Body;
+
+    /// Two writers that add the same keys in two orders wait for each other for ever.
+    #[test]
+    fn rows_stand_in_the_order_of_their_keys_whatever_the_order_of_the_batch() {
+        let partitions = Partitions::new(PartitionBy::None);
+        for count in 2..12 {
+            for rotation in 0..count {
+                let mut ids: Vec<u32> = (0..count).collect();
+                ids.rotate_left(rotation as usize);
+                if rotation % 2 == 1 {
+                    ids.reverse();
+                }
+                let events: Vec<String> = ids
+                    .iter()
+                    .flat_map(|id| {
+                        let update = r#""adjust_action":"update","tune_event_id":"t","#;
+                        ["", update]
+                            .map(|of| format!(r#"{{"event_id":"{id}",{of}"action":"conversion"}}"#))
+                    })
+                    .collect();
+                let body = format!(r#"{{"network_id":"n","data":[{}]}}"#, events.join(","));
+                let mut batch = Batch::new(100, 1 << 20);
+                let mut body = Body::open(body.as_bytes(), 1 << 20, None).unwrap();
+                assert!(body.read_into(&mut batch, 0, "message"));
+                let plan = Plan::new(&Part::whole(&batch), &partitions);
+                assert_eq!(plan.groups.len(), 2);
+                for group in &plan.groups {
+                    assert_eq!(group.rows.len(), ids.len());
+                    let keys: Vec<_> = group
+                        .rows
+                        .iter()
+                        .map(|row| batch.key(row.winner.fact))
+                        .collect();
+                    assert!(keys.is_sorted(), "{keys:?}");
+                }
+            }
+        }
+    }
+}
