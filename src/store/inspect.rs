@@ -43,13 +43,13 @@ impl Server {
         self.fsync == "on" && self.synchronous_commit != "off"
     }
 
-    /// What a COMMIT is worth here, in words.
+    /// What a COMMIT is worth here by `synchronous_commit`, in words; without fsync it is worth less.
     pub fn durability(&self) -> String {
-        if !self.is_durable() {
-            return "events whose messages are deleted can be lost in a crash".to_owned();
-        }
         let standbys = &self.synchronous_standby_names;
         let place = match (self.synchronous_commit.as_str(), standbys.as_str()) {
+            ("off", _) => {
+                return "events whose messages are deleted can be lost in a crash".to_owned();
+            }
             (_, "") => "is on this server's disk".to_owned(),
             ("local", _) => format!(
                 "is on this server's disk alone, although there are synchronous standbys ({standbys})"

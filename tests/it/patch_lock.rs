@@ -6,8 +6,11 @@
 //! The test was seen to fail (a count of 1 instead of 2) with either half of the protocol in `store::patches` taken away:
 //! without the statement that locks, and with that statement and the reading of the ledgers joined into one.
 
+use std::time::Duration;
+
 use hydrant::store::Store;
 use hydrant::store::batch::Batch;
+use hydrant::store::fault::Fault;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, raw_sql};
 
@@ -63,4 +66,20 @@ async fn a_patch_holds_the_entries_of_two_writers() {
     // And for one that is.
     write_both_at_once(&database, update("u4", 4), update("u3", 3)).await;
     assert_eq!(database.rows(patch).await, ["4|10|u4|4"]);
+}
+
+/// Not at its COMMIT, where nobody can tell any more what it was.
+#[tokio::test]
+async fn a_patch_that_others_hold_fails_the_transaction_at_once() {
+    let database = database().await;
+    let mut store = store(&database).await;
+    store.settings.lock_timeout = Duration::from_millis(200);
+    let first = batch(&[update("u1", 1)]);
+    store.write("test", &first).await.unwrap();
+    let mut other = database.connect().await;
+    let hold = "begin; select from record_patches for update";
+    raw_sql(hold).execute(&mut other).await.unwrap();
+    let second = batch(&[update("u2", 2)]);
+    let fault = store.write("test", &second).await.unwrap_err();
+    assert!(matches!(fault, Fault::Contention(_)), "{fault}");
 }
