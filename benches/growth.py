@@ -6,6 +6,7 @@ import sys
 
 from contenders import empty_tables, hydrant
 
+KINDS = ["none", "day"]
 SIZES = [0, 2_500_000, 5_000_000, 10_000_000]
 MESSAGES = 1_000
 DAYS = 3
@@ -18,7 +19,7 @@ HISTORY_DAYS = 320
 
 def measure(bench, backlog, rounds, samples):
     """Adds samples by name, such as `growth_day_2500000`. The database that it leaves behind is the partitioned one."""
-    for kind in ["none", "day"]:
+    for kind in KINDS:
         bench.use(kind)
         empty_tables(bench)
         # Hydrant makes the days of the history as it always does: when their first event comes.
