@@ -75,9 +75,7 @@ impl Breaker {
         }
         self.is_open()
     }
-}
 
-impl Breaker {
     /// Takes note that so many of the last bodies, which could be read, are bad all the same. Returns whether it has just
     /// opened.
     pub fn spoil(&mut self, bodies: usize, now: Instant) -> bool {

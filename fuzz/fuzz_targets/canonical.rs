@@ -3,6 +3,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/it/fuzzed/properties.rs"]
+// Each target takes one of the properties.
 #[allow(dead_code)]
 mod properties;
 
