@@ -293,6 +293,9 @@ mod tests {
             reason([gzip(&[b' '; 600]), gzip(&[b' '; 600])].concat()),
             Reason::TooLarge
         );
+        let halves = [gzip(&[b' '; 500]), gzip(&[b' '; 500])].concat();
+        assert_eq!(text(halves).len(), 1000);
+        assert_eq!(text(format!("[{}]", " ".repeat(998))).len(), 1000);
         assert_eq!(reason(format!("{{{}", "0".repeat(1000))), Reason::TooLarge);
     }
 

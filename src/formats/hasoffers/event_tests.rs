@@ -280,9 +280,23 @@ fn an_event_or_a_field_of_it_may_have_10_000_members() {
 }
 
 #[test]
+fn fields_without_a_column_may_take_16_mib() {
+    let of_length = |length: usize| {
+        click(&format!(
+            r#""z":"{}""#,
+            "a".repeat(length - r#"{"z":""}"#.len())
+        ))
+    };
+    let most = parsed(&of_length(EXTRA_LENGTH_MAX)).extra.unwrap();
+    assert_eq!(most.len(), EXTRA_LENGTH_MAX);
+    assert_eq!(reason(&of_length(EXTRA_LENGTH_MAX + 1)), Reason::TooLarge);
+    assert_eq!(reason(&of_length(EXTRA_LENGTH_MAX + 2)), Reason::TooLarge);
+}
+
+#[test]
 fn text_that_postgres_cannot_hold_is_repaired_and_counted() {
     let text = click(
-        r#""note":"a\u0000b","ip":"\ud83d","aff_sub":"\ud83d\ude00","new":["\u0000","\udc00x"]"#,
+        r#""note":"a\u0000b","ip":"\ud83d","aff_sub":"\ud83d\ude00","new":["\u0000","\udc00x","\u0000"]"#,
     );
     let event = parsed(&text);
     assert_eq!(*value(&event, "note"), Value::Text("a\u{fffd}b".into()));
@@ -290,9 +304,9 @@ fn text_that_postgres_cannot_hold_is_repaired_and_counted() {
     assert_eq!(*value(&event, "aff_sub"), Value::Text("\u{1f600}".into()));
     assert_eq!(
         event.extra.as_deref(),
-        Some("{\"new\":[\"\u{fffd}\",\"\u{fffd}x\"]}")
+        Some("{\"new\":[\"\u{fffd}\",\"\u{fffd}x\",\"\u{fffd}\"]}")
     );
-    assert_eq!(event.repaired, 4);
+    assert_eq!(event.repaired, 5);
 }
 
 #[test]

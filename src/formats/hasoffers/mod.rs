@@ -226,7 +226,8 @@ impl Body {
         let data = &self.text[..self.end];
         let (many, one) = match self.shape {
             Shape::Array => (Some(json::elements_from(data, self.next)), None),
-            Shape::One => (None, Some(&data[self.next..])),
+            // A body without events is one of length 0.
+            Shape::One => (None, Some(&data[self.next..]).filter(|raw| !raw.is_empty())),
         };
         many.into_iter().flatten().chain(one).enumerate()
     }
@@ -246,3 +247,7 @@ fn place(text: &str, data: &Data<'_>) -> (usize, usize, Shape) {
         Data::Empty | Data::Packed(_) => (0, 0, Shape::One),
     }
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;
