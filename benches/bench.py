@@ -52,24 +52,31 @@ class Bench:
         self.programs = build()
         self.postgres = Postgres()
         self.queue = Queue(self.programs["hydrant"])
-        with self.postgres.connect() as connection:
-            for database in ["day", "none"]:
-                connection.execute(f"create database {database}")
-                self.migrate(database)
+        self.sql = self.postgres.connect()
+        for kind in ["day", "none"]:
+            for young in [False, True]:
+                self.name_database(kind, young)
+                self.sql.execute(f"create database {self.database}")
+                self.migrate()
         self.use("day")
 
-    def migrate(self, database, *arguments):
-        env = {"DATABASE_URL": self.postgres.url(database), "HYDRANT__DATABASE__PARTITION_BY": database}
+    def migrate(self, *arguments):
+        env = {"DATABASE_URL": self.postgres.url(self.database), "HYDRANT__DATABASE__PARTITION_BY": self.partition_by}
         subprocess.run([self.programs["hydrant"], "migrate", *arguments], env=env, stdout=subprocess.DEVNULL, check=True)
 
     def rollup(self, state):
         """Switches the rollup of the database in use: `on` or `off`."""
-        self.migrate(self.database, "--rollup", state)
+        self.migrate("--rollup", state)
 
-    def use(self, database):
-        """Goes over to the database that is partitioned so: `day` or `none`."""
-        self.database = database
-        self.sql = self.postgres.connect(database)
+    def name_database(self, kind, young):
+        self.partition_by = kind
+        self.database = f"{kind}_young" if young else kind
+
+    def use(self, kind, young=False):
+        """Goes over to the database that is partitioned so, `day` or `none`; `young`: to the one beside it that never grows."""
+        self.name_database(kind, young)
+        self.sql.close()
+        self.sql = self.postgres.connect(self.database)
 
 
 def build():

@@ -66,7 +66,7 @@ def hydrant(bench, backlog, keep=False, **settings):
     """The daemon as an operator starts it, with its defaults but for `settings` of its source."""
     env = {
         "HYDRANT__ADMIN__LISTEN": "127.0.0.1:0",
-        "HYDRANT__DATABASE__PARTITION_BY": bench.database,
+        "HYDRANT__DATABASE__PARTITION_BY": bench.partition_by,
         "HYDRANT__LOG__LEVEL": "warn",
     }
     source = {

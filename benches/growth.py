@@ -1,4 +1,4 @@
-"""Growth: the rate of a fresh backlog while the tables grow to ten million rows, with day partitions and without."""
+"""Growth: the rate of fresh backlogs at up to ten million rows, beside that of the same backlogs into tables that began empty."""
 
 import datetime
 import os
@@ -6,44 +6,55 @@ import sys
 
 from contenders import empty_tables, hydrant
 
-KINDS = ["none", "day"]
-SIZES = [0, 2_500_000, 5_000_000, 10_000_000]
+KINDS = ["day", "none"]
+SIZES = [2_500_000, 5_000_000, 10_000_000]
 MESSAGES = 1_000
 DAYS = 3
 # Backlogs that do not count: after a checkpoint each page that is touched goes into the log as a whole, once. It is made before
 # the first and then when the server makes it, because one before each would have that once a second instead of once in minutes.
 WARM_UP = 4
+# Pairs of one backlog into the grown tables and into the young ones. A round of the other contenders is longer than one of these.
+PAIRS_A_ROUND = 3
 # What is multiplied: one backlog of some 100,000 events. Each copy of it lies further back by as many days as it spans.
 HISTORY_DAYS = 320
 
 
 def measure(bench, backlog, rounds, samples):
-    """Adds samples by name, such as `growth_day_2500000`. The database that it leaves behind is the partitioned one."""
+    """Adds samples by name: `growth_day_2500000`, and `growth_day_2500000_young` of the same backlogs, each right before or
+    right after, into a second database without the history. The database that it leaves behind is the grown, partitioned one."""
+    seed = 100
     for kind in KINDS:
         bench.use(kind)
-        empty_tables(bench)
-        # Hydrant makes the days of the history as it always does: when their first event comes.
-        hydrant(bench, backlog(HISTORY_DAYS // 5, 100, "--events-per-day", 20, back=HISTORY_DAYS))
-        hydrant(bench, backlog(MESSAGES, 100))
-        bench.sql.execute("drop table if exists template")
-        bench.sql.execute("create unlogged table template as select * from events")
-        empty_tables(bench)
-        seed = 100
+        make_template(bench, backlog)
         for size in SIZES:
+            bench.use(kind)
             grow(bench, size)
             settle(bench)
-            for number in range(WARM_UP + rounds):
-                seed += 1
-                print(f"\r\x1b[Kgrowth: {kind}, {size:,} rows", end="", file=sys.stderr, flush=True)
-                messages = backlog(MESSAGES, 100, "--seed", seed)
-                # Pages that wait to be written, by whomever, are not this backlog's.
-                os.sync()
-                sample = hydrant(bench, messages, keep=True)
-                if number >= WARM_UP:
-                    samples.setdefault(f"growth_{kind}_{size}", []).append(sample)
-        if kind == "none":
-            # Its room is needed.
+            bench.use(kind, young=True)
             empty_tables(bench)
+            for number in range(WARM_UP + PAIRS_A_ROUND * rounds):
+                seed += 1
+                print(f"\r\x1b[Kgrowth: {kind}, {size:,} rows, pair {number}", end="", file=sys.stderr, flush=True)
+                messages = backlog(MESSAGES, 100, "--seed", seed)
+                for young in [False, True] if number % 2 else [True, False]:
+                    bench.use(kind, young)
+                    # Pages that wait to be written, by whomever, are not this backlog's.
+                    os.sync()
+                    sample = hydrant(bench, messages, keep=True)
+                    if number >= WARM_UP:
+                        samples.setdefault(f"growth_{kind}_{size}{'_young' if young else ''}", []).append(sample)
+    bench.use("day")
+
+
+def make_template(bench, backlog):
+    """What the tables are filled with: the rows of one backlog."""
+    empty_tables(bench)
+    # Hydrant makes the days of the history as it always does: when their first event comes.
+    hydrant(bench, backlog(HISTORY_DAYS // 5, 100, "--events-per-day", 20, back=HISTORY_DAYS))
+    hydrant(bench, backlog(MESSAGES, 100))
+    bench.sql.execute("drop table if exists template")
+    bench.sql.execute("create unlogged table template as select * from events")
+    empty_tables(bench)
 
 
 def settle(bench):

@@ -31,8 +31,11 @@ RATIOS = [
     ("adjustments_vs_fresh", "adjustments", "fresh", "events_per_s", ""),
     ("fresh_vs_python", "fresh", "usual_python", "events_per_s", "≥ 8"),
     ("fresh_vs_good_python", "fresh", "good_python", "events_per_s", "≥ 3"),
-    ("growth_10m", "growth_day_10000000", "growth_day_0", "events_per_s", "≥ 0.9"),
-    ("growth_10m_not_partitioned", "growth_none_10000000", "growth_none_0", "events_per_s", ""),
+    ("growth_2500k", "growth_day_2500000", "growth_day_2500000_young", "events_per_s", ""),
+    ("growth_5m", "growth_day_5000000", "growth_day_5000000_young", "events_per_s", ""),
+    ("growth_10m", "growth_day_10000000", "growth_day_10000000_young", "events_per_s", "≥ 0.9"),
+    ("growth_10m_postgres_cpu", "growth_day_10000000", "growth_day_10000000_young", "postgres_cpu_us", ""),
+    ("growth_10m_not_partitioned", "growth_none_10000000", "growth_none_10000000_young", "events_per_s", ""),
 ]
 
 # Figures that have a goal of their own.
@@ -92,11 +95,11 @@ def spread(found):
 def write(samples, path, quick, seconds):
     figures, found = summaries(samples), ratios(samples)
     print(f"{machine()}; {datetime.date.today()}; {'quick' if quick else 'full'}, {seconds:.0f} s; median (least–greatest)\n")
-    print(f"{'':24}{'events/s':>26}" + "".join(f"{title:>14}" for key, title in FIGURES.items() if key != "events_per_s"))
+    print(f"{'':28}{'events/s':>26}" + "".join(f"{title:>14}" for key, title in FIGURES.items() if key != "events_per_s"))
     for name, of_name in figures.items():
         if "own_cpu_us" not in of_name:
             continue
-        line = f"{name:24}{spread(of_name['events_per_s']):>26}"
+        line = f"{name:28}{spread(of_name['events_per_s']):>26}"
         print(line + "".join(f"{short(of_name[key]['median']):>14}" for key in FIGURES if key != "events_per_s"))
     print(f"\n{'':44}{'':>24}  goal")
     for name, key, title, goal in GOALS:
