@@ -60,8 +60,9 @@ pub async fn look_up(
     table: Table,
     keys: &[(&str, &str)],
 ) -> Result<Vec<Option<Stored>>, Fault> {
+    // One row of arrays: each row of its own costs either side about as much as a key's look-up.
     let sql = format!(
-        "select k.position, e.content_hash, e.dispatch_timestamp
+        "select array_agg(k.position), array_agg(e.content_hash), array_agg(e.dispatch_timestamp)
          from unnest($1::text[], $2::text[]) with ordinality k (network_id, event_id, position)
          cross join lateral (
              select e.content_hash, e.dispatch_timestamp from {table} e
@@ -71,16 +72,21 @@ pub async fn look_up(
         table = table.name(),
     );
     let (networks, events): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
-    let rows = sqlx::query(AssertSqlSafe(sql))
+    type Found = (
+        Option<Vec<i64>>,
+        Option<Vec<Vec<u8>>>,
+        Option<Vec<Option<i64>>>,
+    );
+    let (positions, hashes, timestamps): Found = sqlx::query_as(AssertSqlSafe(sql))
         .bind(networks)
         .bind(events)
-        .fetch_all(connection)
+        .fetch_one(connection)
         .await
         .map_err(|error| Fault::new(error, "could not look up the keys of events"))?;
     let mut found = vec![None; keys.len()];
-    for row in rows {
-        let position: i64 = row.get(0);
-        found[position as usize - 1] = Some(stored(row.get(1), row.get(2)));
+    let contents = hashes.iter().flatten().zip(timestamps.iter().flatten());
+    for (position, (hash, timestamp)) in positions.iter().flatten().zip(contents) {
+        found[*position as usize - 1] = Some(stored(hash, *timestamp));
     }
     Ok(found)
 }
