@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use self::place::Place;
+use self::place::{Place, Spot};
 use crate::store::batch::{Batch, Origin};
 
 /// What the bodies of a delivery hold, and how they are read.
@@ -104,6 +104,7 @@ pub struct Kept<'a> {
     /// Of the event itself.
     pub event_id: Option<&'a str>,
     pub dispatch_timestamp: Option<i64>,
+    pub spot: Option<&'a Spot>,
 }
 
 /// An opened body, whose events are taken out piece by piece.
@@ -176,6 +177,14 @@ impl Body {
             Body::Hasoffers(body) => Box::new(body.raw_events()),
             Body::Everflow(body) => Box::new(body.list.raw_events()),
             Body::Recurly(body) => Box::new(body.list.raw_events()),
+        }
+    }
+
+    /// Where an event stood, by its position and its id, where that is what tells it from others.
+    pub fn spot(&self, position: usize, event_id: &str) -> Option<Spot> {
+        match self {
+            Body::Recurly(body) => body.spot(position, event_id),
+            Body::Hasoffers(_) | Body::Everflow(_) => None,
         }
     }
 
@@ -342,6 +351,8 @@ pub struct Reject {
     pub network_id: Option<String>,
     pub event_id: Option<String>,
     pub dispatch_timestamp: Option<i64>,
+    /// Of what has no id of its own: the same bytes elsewhere are something else.
+    pub spot: Option<Spot>,
 }
 
 /// What a [`Reject`] is a piece of.

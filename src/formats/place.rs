@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
+use twox_hash::XxHash3_128;
+
 /// How something came here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -52,6 +55,25 @@ impl Whole {
         *count += 1;
         *count
     }
+
+    /// Takes note of something bad at a line. Its bytes are all that is known of its content.
+    pub fn meet_bad(&self, bytes: &[u8], line: u64) -> Spot {
+        let hash = XxHash3_128::oneshot(&[b"bad ", bytes].concat());
+        Spot {
+            origin: self.name.clone(),
+            etag: self.etag.clone(),
+            occurrence: self.meet(hash.to_be_bytes()),
+            line,
+        }
+    }
+
+    /// As if all that was met so far had been met so many times.
+    pub fn repeat(&self, times: u64) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        for count in met.values_mut() {
+            *count *= times;
+        }
+    }
 }
 
 /// A body that is a piece of a whole.
@@ -60,6 +82,19 @@ pub struct Place {
     pub whole: Arc<Whole>,
     /// Its line or its place in an array, from 1.
     pub number: u64,
+}
+
+/// Where something stood that is in quarantine, so that it comes back as what it would have been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Spot {
+    /// The name of its whole.
+    pub origin: String,
+    /// The version of an object.
+    pub etag: Option<String>,
+    /// The how manieth of its content it is in there, from 1.
+    pub occurrence: u64,
+    /// Its line or its place in an array, from 1.
+    pub line: u64,
 }
 
 /// All that tells an event from others of its content. As text it is what quarantine knows such an event by.
@@ -105,6 +140,21 @@ mod tests {
         let whole = Whole::new(Door::Pull, "a".into(), None);
         let met = [[1; 16], [2; 16], [1; 16], [1; 16], [2; 16]].map(|hash| whole.meet(hash));
         assert_eq!(met, [1, 1, 2, 3, 2]);
+        whole.repeat(2);
+        assert_eq!([[1; 16], [2; 16]].map(|hash| whole.meet(hash)), [7, 5]);
+    }
+
+    #[test]
+    fn what_is_bad_is_counted_by_its_bytes() {
+        let whole = Whole::new(Door::Pull, "a".into(), Some("v1".into()));
+        let spots = [("x", 3), ("y", 4), ("x", 7)];
+        let spots = spots.map(|(bytes, line)| whole.meet_bad(bytes.as_bytes(), line));
+        assert_eq!(
+            spots.each_ref().map(|spot| (spot.occurrence, spot.line)),
+            [(1, 3), (1, 4), (2, 7)]
+        );
+        assert_eq!(spots[0].origin, "a");
+        assert_eq!(spots[0].etag.as_deref(), Some("v1"));
     }
 
     #[test]

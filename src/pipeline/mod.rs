@@ -168,7 +168,8 @@ impl Worker {
             Ok(body) => body,
             Err(refusal) => {
                 self.batch.file_under(&name);
-                self.batch.reject(bad_body(&held.deliveries[at], refusal));
+                let reject = self.bad_body(&held.deliveries[at], refusal);
+                self.batch.reject(reject);
                 counter!(telemetry::BODIES, "source" => source, "outcome" => "quarantined")
                     .increment(1);
                 return Ok(true);
@@ -193,20 +194,23 @@ impl Worker {
         Ok(body.bad_events() * 2 > body.events())
     }
 
+    fn bad_body(&self, delivery: &Delivery, refusal: Refusal) -> Reject {
+        let counts_places = self.feed.formats[delivery.format].counts_places();
+        let place = delivery.place.as_ref().filter(|_| counts_places);
+        Reject {
+            source: None,
+            scope: Scope::Body,
+            refusal,
+            payload: delivery.body.clone(),
+            message_id: delivery.id.clone(),
+            network_id: None,
+            event_id: None,
+            dispatch_timestamp: None,
+            spot: place.map(|place| place.whole.meet_bad(&delivery.body, place.number)),
+        }
+    }
+
     fn source(&self) -> String {
         self.feed.name.clone()
-    }
-}
-
-fn bad_body(delivery: &Delivery, refusal: Refusal) -> Reject {
-    Reject {
-        source: None,
-        scope: Scope::Body,
-        refusal,
-        payload: delivery.body.clone(),
-        message_id: delivery.id.clone(),
-        network_id: None,
-        event_id: None,
-        dispatch_timestamp: None,
     }
 }

@@ -12,13 +12,15 @@ use uuid::Uuid;
 
 use super::connection::{Settings, quote_identifier};
 use super::fault::Fault;
+use crate::formats::place::Spot;
 use crate::formats::{Refusal, Reject};
 
-/// Source, scope, network or nothing, and the hash of the bytes.
-type Key<'a> = (&'a str, &'a str, &'a str, [u8; 32]);
+/// Source, scope, network or nothing, the hash of the bytes, and where they stood if that matters.
+type Key<'a> = (&'a str, &'a str, &'a str, [u8; 32], Option<(&'a str, u64)>);
 
 /// Adds rejects, of `source` where they do not name another. The same bytes again are the same row, seen once more: for the reason that they are refused
-/// for now, and open again if the row was resolved, because something is still wrong. What was discarded stays so.
+/// for now, and open again if the row was resolved, because something is still wrong. What was discarded stays so. Of what has
+/// no id of its own, the same bytes elsewhere are another row.
 pub async fn add(
     connection: &mut PgConnection,
     source: &str,
@@ -31,11 +33,13 @@ pub async fn add(
     let mut rows: BTreeMap<Key<'_>, (&Reject, i64)> = BTreeMap::new();
     for reject in rejects {
         let network_id = reject.network_id.as_deref().unwrap_or("");
+        let spot = reject.spot.as_ref();
         let key = (
             reject.source.as_deref().unwrap_or(source),
             reject.scope.as_str(),
             network_id,
             Sha256::digest(&reject.payload).into(),
+            spot.map(|spot| (spot.origin.as_str(), spot.occurrence)),
         );
         rows.entry(key).or_insert((reject, 0)).1 += 1;
     }
@@ -49,16 +53,22 @@ pub async fn add(
             .map(|(reject, _)| of(reject))
             .collect::<Vec<_>>()
     };
+    let number = |of: fn(&Spot) -> u64| {
+        rows.values()
+            .map(|(reject, _)| Some(of(reject.spot.as_ref()?).cast_signed()))
+            .collect::<Vec<_>>()
+    };
     sqlx::query(
         "insert into quarantine as q (source, scope, reason, detail, payload, payload_sha256, message_id, network_id,
-             event_id, dispatch_timestamp, seen)
+             event_id, dispatch_timestamp, seen, origin, etag, occurrence, line)
          select source, scope, reason, detail, payload, payload_sha256, message_id, network_id, event_id,
-             dispatch_timestamp, seen
+             dispatch_timestamp, seen, origin, etag, occurrence, line
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::text[], $8::text[],
-             $9::text[], $10::bigint[], $11::bigint[])
+             $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::bigint[], $15::bigint[])
              k (source, scope, reason, detail, payload, payload_sha256, message_id, network_id, event_id,
-             dispatch_timestamp, seen)
-         on conflict (source, scope, coalesce(network_id, ''), payload_sha256) do update set
+             dispatch_timestamp, seen, origin, etag, occurrence, line)
+         on conflict (source, scope, coalesce(network_id, ''), payload_sha256, coalesce(hashtextextended(origin, 0), 0),
+             coalesce(occurrence, 0)) do update set
              seen = q.seen + excluded.seen, last_seen = now(), message_id = excluded.message_id,
              reason = excluded.reason, detail = excluded.detail,
              payload = case when octet_length(q.payload) = 0 then excluded.payload else q.payload end,
@@ -69,12 +79,16 @@ pub async fn add(
     .bind(column(|reject| reject.refusal.reason.as_str()))
     .bind(column(|reject| &reject.refusal.detail))
     .bind(rows.values().map(|(reject, _)| reject.payload.as_slice()).collect::<Vec<_>>())
-    .bind(rows.keys().map(|(.., sha256)| sha256.as_slice()).collect::<Vec<_>>())
+    .bind(rows.keys().map(|(.., sha256, _)| sha256.as_slice()).collect::<Vec<_>>())
     .bind(column(|reject| &reject.message_id))
     .bind(optional(|reject| reject.network_id.as_deref()))
     .bind(optional(|reject| reject.event_id.as_deref()))
     .bind(rows.values().map(|(reject, _)| reject.dispatch_timestamp).collect::<Vec<_>>())
     .bind(rows.values().map(|(_, seen)| *seen).collect::<Vec<_>>())
+    .bind(optional(|reject| Some(reject.spot.as_ref()?.origin.as_str())))
+    .bind(optional(|reject| reject.spot.as_ref()?.etag.as_deref()))
+    .bind(number(|spot| spot.occurrence))
+    .bind(number(|spot| spot.line))
     .execute(connection)
     .await
     .map_err(|error| Fault::new(error, "could not write to quarantine"))?;
@@ -130,6 +144,8 @@ pub struct Item {
     pub network_id: Option<String>,
     pub event_id: Option<String>,
     pub dispatch_timestamp: Option<i64>,
+    #[serde(flatten)]
+    pub spot: Option<Spot>,
     pub seen: i64,
     pub first_seen: String,
     pub last_seen: String,
@@ -155,7 +171,7 @@ fn as_text<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 const ITEM_COLUMNS: &str = r#"id, status, scope, reason, detail, source, message_id, network_id, event_id,
-    dispatch_timestamp, seen, octet_length(payload)::bigint as payload_bytes,
+    dispatch_timestamp, origin, etag, occurrence, line, seen, octet_length(payload)::bigint as payload_bytes,
     encode(payload_sha256, 'hex') as payload_sha256,
     to_char(first_seen at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as first_seen,
     to_char(last_seen at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as last_seen,
@@ -328,6 +344,7 @@ fn item(row: &PgRow) -> Item {
         network_id: row.get("network_id"),
         event_id: row.get("event_id"),
         dispatch_timestamp: row.get("dispatch_timestamp"),
+        spot: spot(row),
         seen: row.get("seen"),
         first_seen: row.get("first_seen"),
         last_seen: row.get("last_seen"),
@@ -335,4 +352,14 @@ fn item(row: &PgRow) -> Item {
         payload_sha256: row.get("payload_sha256"),
         ages: (row.get("first_age"), row.get("last_age")),
     }
+}
+
+fn spot(row: &PgRow) -> Option<Spot> {
+    let number = |column: &str| row.get::<Option<i64>, _>(column).map(i64::cast_unsigned);
+    Some(Spot {
+        origin: row.get::<Option<String>, _>("origin")?,
+        etag: row.get("etag"),
+        occurrence: number("occurrence")?,
+        line: number("line")?,
+    })
 }

@@ -48,6 +48,7 @@ pub fn rejects(
                     (document.network_id().map(str::to_owned), document.id())
                 }
             };
+            let spot = body.spot(position, &event_id);
             Ok(Reject {
                 source: None,
                 scope: Scope::Event,
@@ -57,6 +58,7 @@ pub fn rejects(
                 network_id,
                 event_id: Some(event_id),
                 dispatch_timestamp: body.dispatch_timestamp(),
+                spot,
             })
         })
         .collect()

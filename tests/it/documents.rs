@@ -176,6 +176,7 @@ async fn write_both_at_once(database: &Database, first: Document, second: Docume
         network_id: None,
         event_id: None,
         dispatch_timestamp: None,
+        spot: None,
     });
     let spawn = |batch: Batch| {
         let mut store = Store::new(settings.clone());

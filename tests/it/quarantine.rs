@@ -53,6 +53,7 @@ impl Desk {
                 network_id: None,
                 event_id: None,
                 dispatch_timestamp: None,
+                spot: None,
             }),
         }
         self.store.write("hasoffers", &batch).await.unwrap();

@@ -1,6 +1,7 @@
 //! Recurly Engage: the vendor's own example, field by field; objects that come, grow and change; what is pushed; and both.
 
 pub mod daemon;
+mod retry;
 
 use std::sync::Arc;
 

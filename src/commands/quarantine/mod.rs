@@ -135,14 +135,32 @@ fn open_body(config: &Config, item: &Item, payload: &[u8]) -> Result<Body, Refus
     let Some((source, format)) = source(config, item) else {
         return FIRST.open(payload, MAX_BODY_BYTES);
     };
-    match place(&source, item) {
-        Some(place) => format.open_piece(payload, source.max_body_bytes, &place),
-        None => format.open(payload, source.max_body_bytes),
+    let Some(place) = place(&source, item) else {
+        return format.open(payload, source.max_body_bytes);
+    };
+    let piece = || format.open_piece(payload, source.max_body_bytes, &place);
+    let occurrence = item.spot.as_ref().map_or(1, |spot| spot.occurrence);
+    if occurrence > 1 {
+        // Each of its equals that stood before it holds the same events: these come after those.
+        let mut earlier = piece()?;
+        let mut events = Batch::new(1_000, usize::MAX);
+        while !earlier.read_into(&mut events, 0, "") {
+            events.clear();
+        }
+        place.whole.repeat(occurrence - 1);
     }
+    piece()
 }
 
-/// Where a body stood in an object or a file, as its message id says.
+/// Where a body stood in an object or a file. Of what an earlier version put there its message id says it.
 fn place(source: &Source, item: &Item) -> Option<Place> {
+    if let Some(spot) = &item.spot {
+        let (name, etag) = (spot.origin.clone(), spot.etag.clone());
+        return Some(Place {
+            whole: Arc::new(Whole::new(Door::Pull, name, etag)),
+            number: spot.line,
+        });
+    }
     if !matches!(source.kind, SourceKind::S3 { .. } | SourceKind::File { .. }) {
         return None;
     }
@@ -165,6 +183,7 @@ fn read_event(
         network_id: item.network_id.as_deref(),
         event_id: item.event_id.as_deref(),
         dispatch_timestamp: item.dispatch_timestamp,
+        spot: item.spot.as_ref(),
     };
     let format = source(config, item).map_or(FIRST, |(_, format)| format);
     format.read_event(payload, &kept, batch, origin)

@@ -11,6 +11,7 @@ use super::{Failure, named, open, open_body, read_event, unknown_id};
 use crate::cli::quarantine::Show;
 use crate::commands::printed;
 use crate::config::Config;
+use crate::formats::place::Spot;
 use crate::formats::{Refusal, Scope};
 use crate::store::batch::{Batch, Origin};
 use crate::store::quarantine::Item;
@@ -96,6 +97,7 @@ fn json(item: &Item, payload: &[u8], now: &str) -> serde_json::Result<Vec<u8>> {
 fn text(item: &Item, payload: &[u8], now: &str) -> String {
     let optional = |value: &Option<String>| value.clone().unwrap_or_default();
     let time = |time: &str, seconds| format!("{time}, {} ago", age(seconds));
+    let spot = |of: fn(&Spot) -> String| item.spot.as_ref().map(of).unwrap_or_default();
     let dispatched = item.dispatch_timestamp.map(|time| time.to_string());
     let (form, payload) = match std::str::from_utf8(payload) {
         Ok(text) => ("as it came", harmless(text)),
@@ -114,6 +116,10 @@ fn text(item: &Item, payload: &[u8], now: &str) -> String {
         ("network", optional(&item.network_id)),
         ("event", optional(&item.event_id)),
         ("dispatched", optional(&dispatched)),
+        ("origin", spot(|spot| spot.origin.clone())),
+        ("etag", spot(|spot| spot.etag.clone().unwrap_or_default())),
+        ("line", spot(|spot| spot.line.to_string())),
+        ("occurrence", spot(|spot| spot.occurrence.to_string())),
         ("seen", item.seen.to_string()),
         ("first seen", time(&item.first_seen, item.ages.0)),
         ("last seen", time(&item.last_seen, item.ages.1)),

@@ -96,6 +96,7 @@ impl Body {
                         network_id,
                         event_id,
                         dispatch_timestamp: None,
+                        spot: None,
                     });
                     self.list.bad_events += 1;
                 }

@@ -13,6 +13,7 @@ const NOTHING_KEPT: Kept<'_> = Kept {
     network_id: None,
     event_id: None,
     dispatch_timestamp: None,
+    spot: None,
 };
 
 fn open(text: &str) -> Body {

@@ -157,6 +157,7 @@ impl Body {
                         network_id: bad.network_id,
                         event_id: bad.event_id,
                         dispatch_timestamp: self.given.dispatch_timestamp,
+                        spot: None,
                     });
                 }
             }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use self::event::Event;
 use super::list::List;
-use super::place::{Door, Identity, Place, Whole};
+use super::place::{Door, Identity, Place, Spot, Whole};
 use super::{Kept, Reason, Refusal, Reject, Scope, body};
 use crate::json;
 use crate::store::batch::{Batch, Origin};
@@ -101,6 +101,7 @@ impl Body {
                     add(event, &identity, etag, Some(line), batch, origin);
                 }
                 Err(refusal) => {
+                    let spot = self.whole.meet_bad(raw.as_bytes(), line);
                     batch.reject(Reject {
                         scope: Scope::Event,
                         refusal,
@@ -108,15 +109,26 @@ impl Body {
                         source: None,
                         message_id: message_id.to_owned(),
                         network_id: None,
-                        // Quarantine keeps equal ones once: what comes back of them is the first.
-                        event_id: Some(identity(&self.whole, 1).to_string()),
+                        event_id: Some(identity(&self.whole, spot.occurrence).to_string()),
                         dispatch_timestamp: None,
+                        spot: Some(spot),
                     });
                     self.list.bad_events += 1;
                 }
             }
         }
         false
+    }
+
+    /// Where an event stood, by its position and its id.
+    pub fn spot(&self, position: usize, event_id: &str) -> Option<Spot> {
+        let identity = Identity::parse(event_id)?;
+        Some(Spot {
+            origin: identity.origin,
+            etag: self.whole.etag.clone(),
+            occurrence: identity.occurrence,
+            line: self.line.unwrap_or(position as u64 + 1),
+        })
     }
 }
 
@@ -189,6 +201,8 @@ pub fn read_event(
         let detail = "its event_id does not say where it stood, so that it might count twice";
         Refusal::new(Reason::EventId, detail)
     })?;
-    add(event, &identity, None, None, batch, origin);
+    let etag = kept.spot.and_then(|spot| spot.etag.as_deref());
+    let line = kept.spot.map(|spot| spot.line);
+    add(event, &identity, etag, line, batch, origin);
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::support::{Daemon, free_port, gzip, hydrant, wait_until};
 const COUNT: &str = "select count(*) from recurly_usage_events";
 const SECRET: &str = "recurly-geheim-0123456789";
 
-fn lines(users: Range<usize>) -> String {
+pub fn lines(users: Range<usize>) -> String {
     let line = |user: usize| event(&user.to_string(), 1_700_000_000) + "\n";
     users.map(line).collect()
 }
@@ -320,7 +320,7 @@ async fn what_comes_back_from_quarantine_is_what_was_read() {
 }
 
 /// The first line that a retry of everything says.
-fn retried(config: &Path) -> String {
+pub fn retried(config: &Path) -> String {
     let output = hydrant(&["quarantine", "retry", "--all"], config)
         .output()
         .unwrap();
