@@ -60,6 +60,9 @@ pub struct Reconcile {
     /// Write one JSON object
     #[arg(long)]
     pub json: bool,
+    /// With --json: list the groups that agree as well
+    #[arg(long, requires = "json", conflicts_with = "changed_since")]
+    pub all: bool,
 }
 
 /// A moment as somebody wrote it.

@@ -3,16 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::columns::{Amounts, Dimension, Group, Measure, Value};
-use super::report::{Report, Sum};
+use super::report::Report;
 use crate::amount::Amount;
 
+/// Differences for which an explanation is looked for. The others are only listed.
+pub const EXPLAINED: usize = 1_000;
+
 /// What agrees and what does not.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Comparison {
     /// How many groups are in the report or in Hydrant.
     pub groups: usize,
     /// Those that differ, in their order.
     pub differences: Vec<Difference>,
+    /// How many rows of the report the others have.
+    pub rows_agreeing: usize,
     /// Counts of all groups; money by currency, as far as the report tells currencies apart.
     pub totals: Vec<Total>,
 }
@@ -65,6 +70,62 @@ pub struct Total {
     pub report: Amount,
     pub hydrant: Amount,
     pub difference: Amount,
+    /// Of Hydrant's, what is in groups in which all agrees.
+    pub agreeing: Amount,
+}
+
+/// A group on both sides.
+#[derive(Debug)]
+pub struct Pair<'a> {
+    pub group: &'a Group,
+    pub place: Place,
+    /// How many rows of the report are of it.
+    pub rows: usize,
+    pub report: Amounts,
+    pub hydrant: Amounts,
+}
+
+/// All groups of either side, in their order.
+fn pairs<'a>(
+    report: &'a Report,
+    hydrant: &'a BTreeMap<Group, Amounts>,
+) -> impl Iterator<Item = Pair<'a>> {
+    let groups: BTreeSet<&Group> = report.groups.keys().chain(hydrant.keys()).collect();
+    groups.into_iter().map(move |group| {
+        let (theirs, ours) = (report.groups.get(group), hydrant.get(group));
+        Pair {
+            group,
+            place: match (theirs, ours) {
+                (Some(sum), Some(_)) => Place::Both(sum.line),
+                (Some(sum), None) => Place::Report(sum.line),
+                (None, _) => Place::Hydrant,
+            },
+            rows: theirs.map_or(0, |sum| sum.rows),
+            report: theirs.map(|sum| sum.amounts).unwrap_or_default(),
+            hydrant: ours.copied().unwrap_or_default(),
+        }
+    })
+}
+
+impl Comparison {
+    /// The groups in which all agrees, of the same report and sums. A year's report may have a million, so they are found anew
+    /// and not kept.
+    pub fn agreeing<'a>(
+        &'a self,
+        report: &'a Report,
+        hydrant: &'a BTreeMap<Group, Amounts>,
+    ) -> impl Iterator<Item = Pair<'a>> {
+        let mut differing = self.differences.iter().map(|one| &one.group).peekable();
+        pairs(report, hydrant).filter(move |pair| differing.next_if_eq(&pair.group).is_none())
+    }
+}
+
+/// What groups of one currency come to.
+#[derive(Default)]
+struct Sums {
+    report: Amounts,
+    hydrant: Amounts,
+    agreeing: Amounts,
 }
 
 /// Compares, and takes differences up to `tolerance` for none.
@@ -76,44 +137,36 @@ pub fn compare(
     hydrant: &BTreeMap<Group, Amounts>,
     tolerance: Amount,
 ) -> anyhow::Result<Comparison> {
-    let (nothing, no_amounts) = (Sum::default(), Amounts::default());
-    let groups: BTreeSet<&Group> = report.groups.keys().chain(hydrant.keys()).collect();
-    let mut differences = Vec::new();
-    let mut totals = BTreeMap::new();
-    for group in &groups {
-        let (theirs, ours) = (report.groups.get(*group), hydrant.get(*group));
-        let place = match (theirs, ours) {
-            (Some(sum), Some(_)) => Place::Both(sum.line),
-            (Some(sum), None) => Place::Report(sum.line),
-            (None, _) => Place::Hydrant,
-        };
-        let theirs = theirs.unwrap_or(&nothing).amounts;
-        let ours = *ours.unwrap_or(&no_amounts);
+    let mut found = Comparison::default();
+    let mut sums: BTreeMap<Option<Value>, Sums> = BTreeMap::new();
+    for pair in pairs(report, hydrant) {
         let mut cells = Vec::new();
         for measure in &report.measures {
-            let cell = cell(*measure, &theirs, &ours)?;
+            let cell = cell(*measure, &pair.report, &pair.hydrant)?;
             if cell.difference.abs() > tolerance {
                 cells.push(cell);
             }
         }
-        if !cells.is_empty() {
-            differences.push(Difference {
-                group: (*group).clone(),
-                place,
+        found.groups += 1;
+        let sums = sums
+            .entry(currency(&report.dimensions, pair.group))
+            .or_default();
+        sums.report.add_all(&pair.report)?;
+        sums.hydrant.add_all(&pair.hydrant)?;
+        if cells.is_empty() {
+            found.rows_agreeing += pair.rows;
+            sums.agreeing.add_all(&pair.hydrant)?;
+        } else {
+            found.differences.push(Difference {
+                group: pair.group.clone(),
+                place: pair.place,
                 cells,
             });
         }
-        let currency = currency(&report.dimensions, group);
-        let (of_report, of_hydrant): &mut (Amounts, Amounts) = totals.entry(currency).or_default();
-        of_report.add_all(&theirs)?;
-        of_hydrant.add_all(&ours)?;
     }
-    mirror(&report.dimensions, &mut differences);
-    Ok(Comparison {
-        groups: groups.len(),
-        differences,
-        totals: list(&report.measures, &totals)?,
-    })
+    mirror(&report.dimensions, &mut found.differences);
+    found.totals = totals(&report.measures, &sums)?;
+    Ok(found)
 }
 
 fn cell(measure: Measure, report: &Amounts, hydrant: &Amounts) -> anyhow::Result<Cell> {
@@ -137,64 +190,78 @@ fn currency(dimensions: &[Dimension], group: &Group) -> Option<Value> {
     Some(group[at].clone())
 }
 
-fn list(
+fn totals(
     measures: &[Measure],
-    sums: &BTreeMap<Option<Value>, (Amounts, Amounts)>,
+    sums: &BTreeMap<Option<Value>, Sums>,
 ) -> anyhow::Result<Vec<Total>> {
-    let (mut of_report, mut of_hydrant) = (Amounts::default(), Amounts::default());
-    for (report, hydrant) in sums.values() {
-        of_report.add_all(report)?;
-        of_hydrant.add_all(hydrant)?;
+    let mut all = Sums::default();
+    for one in sums.values() {
+        all.report.add_all(&one.report)?;
+        all.hydrant.add_all(&one.hydrant)?;
+        all.agreeing.add_all(&one.agreeing)?;
     }
     let mut totals = Vec::new();
-    let mut total = |measure, currency, report, hydrant| {
-        let cell = cell(measure, report, hydrant)?;
-        totals.push(Total {
-            measure,
-            currency,
-            report: cell.report,
-            hydrant: cell.hydrant,
-            difference: cell.difference,
-        });
-        anyhow::Ok(())
-    };
     for measure in measures {
         if !measure.is_money() {
-            total(*measure, None, &of_report, &of_hydrant)?;
+            totals.push(total(*measure, None, &all)?);
             continue;
         }
-        for (currency, (report, hydrant)) in sums {
+        for (currency, one) in sums {
             // A currency in which nobody is paid has only clicks.
-            if !report.get(*measure).is_zero() || !hydrant.get(*measure).is_zero() {
-                total(*measure, currency.clone(), report, hydrant)?;
+            if !one.report.get(*measure).is_zero() || !one.hydrant.get(*measure).is_zero() {
+                totals.push(total(*measure, currency.clone(), one)?);
             }
         }
     }
     Ok(totals)
 }
 
-/// Finds for each cell that differs another one that differs by the opposite, in a group that is the same but for one value.
+fn total(measure: Measure, currency: Option<Value>, sums: &Sums) -> anyhow::Result<Total> {
+    let cell = cell(measure, &sums.report, &sums.hydrant)?;
+    Ok(Total {
+        measure,
+        currency,
+        report: cell.report,
+        hydrant: cell.hydrant,
+        difference: cell.difference,
+        agreeing: sums.agreeing.get(measure),
+    })
+}
+
+/// Finds for each cell of the first differences another one that differs by the opposite, in a group that is the same but for
+/// one value.
 fn mirror(dimensions: &[Dimension], differences: &mut [Difference]) {
     type Rest = (usize, Group, Measure, Amount);
-    fn rest(group: &Group, without: usize, cell: &Cell, difference: Amount) -> Rest {
+    fn rest(group: &Group, without: usize, measure: Measure, difference: Amount) -> Rest {
         let mut group = group.clone();
         group.remove(without);
-        (without, group, cell.measure, difference)
+        (without, group, measure, difference)
     }
-    let mut by_rest: HashMap<Rest, usize> = HashMap::new();
-    for (at, one) in differences.iter().enumerate() {
+    // Of a report that is another network's a million may differ: only what is looked for is remembered.
+    let mut wanted: HashMap<Rest, Option<usize>> = HashMap::new();
+    for one in differences.iter().take(EXPLAINED) {
         for cell in &one.cells {
             for without in 0..dimensions.len() {
-                let key = rest(&one.group, without, cell, cell.difference);
-                by_rest.entry(key).or_insert(at);
+                let key = rest(&one.group, without, cell.measure, -cell.difference);
+                wanted.insert(key, None);
             }
         }
     }
-    for one in differences {
+    for (at, one) in differences.iter().enumerate() {
+        for cell in &one.cells {
+            for without in 0..dimensions.len() {
+                let key = rest(&one.group, without, cell.measure, cell.difference);
+                if let Some(found) = wanted.get_mut(&key) {
+                    found.get_or_insert(at);
+                }
+            }
+        }
+    }
+    for one in differences.iter_mut().take(EXPLAINED) {
         for cell in &mut one.cells {
             cell.mirror = (0..dimensions.len()).find_map(|without| {
-                let key = rest(&one.group, without, cell, -cell.difference);
-                let at = *by_rest.get(&key)?;
+                let key = rest(&one.group, without, cell.measure, -cell.difference);
+                let at = (*wanted.get(&key)?)?;
                 Some(Mirror {
                     at,
                     dimension: dimensions[without],

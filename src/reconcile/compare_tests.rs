@@ -1,4 +1,5 @@
 use super::*;
+use crate::reconcile::report::Sum;
 use proptest::prelude::*;
 
 /// A report by date, offer and currency that says the same as these sums.
@@ -15,6 +16,7 @@ fn report(sums: &BTreeMap<Group, Amounts>) -> Report {
                     group.clone(),
                     Sum {
                         line,
+                        rows: 1,
                         amounts: *amounts,
                     },
                 )
@@ -72,6 +74,19 @@ fn what_is_missing_on_one_side_is_nothing_there() {
         ]
     );
     assert_eq!(found.differences[1].cells[0].difference, amount("-2"));
+    let report = report(&theirs);
+    let agreeing = found.agreeing(&report, &ours);
+    let agreeing: Vec<_> = agreeing
+        .map(|one| (one.group.clone(), one.place, one.rows))
+        .collect();
+    assert_eq!(
+        agreeing,
+        [
+            (group(1, 7, "EUR"), Place::Both(2), 1),
+            (group(2, 7, "EUR"), Place::Hydrant, 0)
+        ]
+    );
+    assert_eq!(found.rows_agreeing, 1);
     let totals: Vec<String> = found
         .totals
         .iter()
@@ -81,20 +96,21 @@ fn what_is_missing_on_one_side_is_nothing_there() {
                 .as_ref()
                 .map_or("all".to_owned(), Value::to_string);
             format!(
-                "{} {currency} {} {} {}",
+                "{} {currency} {} {} {}, {} agree",
                 one.measure.as_str(),
                 one.report,
                 one.hydrant,
-                one.difference
+                one.difference,
+                one.agreeing
             )
         })
         .collect();
     assert_eq!(
         totals,
         [
-            "clicks all 3 4 1",
-            "payout EUR 1.5 1.5 0",
-            "payout USD 2 0 -2"
+            "clicks all 3 4 1, 3 agree",
+            "payout EUR 1.5 1.5 0, 1.5 agree",
+            "payout USD 2 0 -2, 0 agree"
         ]
     );
 }
@@ -142,6 +158,25 @@ fn what_is_counted_elsewhere_is_found() {
     );
 }
 
+#[test]
+fn what_is_counted_elsewhere_is_looked_for_only_for_the_first_differences() {
+    let last = i64::try_from(EXPLAINED).unwrap();
+    let ours: BTreeMap<Group, Amounts> = (0..last)
+        .map(|offer| (group(1, offer, "EUR"), amounts("1", "0")))
+        .collect();
+    let theirs = BTreeMap::from([(group(2, 0, "EUR"), amounts("1", "0"))]);
+    let found = compare(&report(&theirs), &ours, Amount::ZERO).unwrap();
+    let mirror = |at: usize| found.differences[at].cells[0].mirror;
+    let first = Mirror {
+        at: EXPLAINED,
+        dimension: Dimension::Date,
+    };
+    assert_eq!(
+        [mirror(0), mirror(1), mirror(EXPLAINED)],
+        [Some(first), None, None]
+    );
+}
+
 /// Sums of some groups, with amounts of up to five decimals.
 fn sums() -> impl Strategy<Value = BTreeMap<Group, Amounts>> {
     let group = (0..3, 1_i64..4, prop::sample::select(vec!["EUR", "USD"]))
@@ -156,7 +191,8 @@ proptest! {
     fn a_report_agrees_with_itself(sums in sums()) {
         let found = compare(&report(&sums), &sums, Amount::ZERO).unwrap();
         prop_assert!(found.differences.is_empty());
-        prop_assert!(found.totals.iter().all(|one| one.difference.is_zero()));
+        prop_assert!(found.totals.iter().all(|one| one.difference.is_zero() && one.agreeing == one.hydrant));
+        prop_assert_eq!(found.rows_agreeing, sums.len());
     }
 
     #[test]
@@ -173,6 +209,7 @@ proptest! {
         report.groups.get_mut(group).unwrap().amounts.add(measure, amount(by)).unwrap();
         let found = compare(&report, &sums, Amount::ZERO).unwrap();
         prop_assert_eq!(found.differences.len(), 1);
+        prop_assert_eq!(found.agreeing(&report, &sums).count(), sums.len() - 1);
         let one = &found.differences[0];
         prop_assert_eq!(&one.group, group);
         prop_assert_eq!(one.cells.len(), 1);

@@ -200,7 +200,8 @@ impl Scope<'_> {
         self.dimensions.iter().position(|one| *one == wanted)
     }
 
-    fn day(&self, group: &Group) -> Option<Day> {
+    /// None where the report does not go by day.
+    pub fn day(&self, group: &Group) -> Option<Day> {
         match group[self.position(Dimension::Date)?] {
             Value::Day(day) => Some(day),
             _ => None,

@@ -1,6 +1,6 @@
 //! A fact as a reason for a difference.
 
-use super::columns::{Amounts, Group};
+use super::columns::{Amounts, Group, Value};
 
 /// What makes a fact a reason to look at it where sums differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +43,11 @@ impl Mark {
             Mark::Variant => "variant",
         }
     }
+
+    /// The mark of this name.
+    pub fn named(name: &str) -> Option<Mark> {
+        Mark::ALL.into_iter().find(|mark| mark.as_str() == name)
+    }
 }
 
 /// A conversion, an adjustment, or a variant of one.
@@ -60,7 +65,23 @@ pub struct Fact {
     pub amounts: Amounts,
 }
 
+/// What the facts with one mark come to in one currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    pub mark: Mark,
+    pub counts: bool,
+    pub currency: Value,
+    pub facts: i64,
+    /// What they count, or would count.
+    pub amounts: Amounts,
+}
+
 impl Fact {
+    /// What makes it one and not another.
+    pub fn id(&self) -> (&str, &str) {
+        (&self.kind, &self.event_id)
+    }
+
     /// What `stats` would lose if the fact counted the other way: what counts is left out, what does not is taken in.
     pub fn effect(&self) -> Amounts {
         if self.counts {

@@ -36,6 +36,7 @@ pub struct Report {
 pub struct Sum {
     /// The line of the first row.
     pub line: u64,
+    pub rows: usize,
     pub amounts: Amounts,
 }
 
@@ -76,8 +77,9 @@ impl Report {
         for row in &rows {
             let sum = report.groups.entry(group(&head, row)?).or_insert(Sum {
                 line: row.line,
-                amounts: Amounts::default(),
+                ..Sum::default()
             });
+            sum.rows += 1;
             sum.amounts.add_all(&amounts(&head, row, mark)?)?;
         }
         report.total = total.map(|row| amounts(&head, &row, mark)).transpose()?;

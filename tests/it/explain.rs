@@ -5,8 +5,8 @@ mod odd;
 use hydrant::store::Store;
 use serde_json::{Value, json};
 
-use crate::support::program::{Finished, run};
-use crate::support::store::{deliver, store};
+use crate::support::program::{Finished, run, run_on};
+use crate::support::store::{come, store, with};
 use crate::support::{Database, database};
 
 /// A migrated database of network `n`, and a way to let events come at times that the test knows.
@@ -33,11 +33,7 @@ impl Desk {
     }
 
     async fn dispatched(&mut self, dispatch_timestamp: i64, events: &[Value]) {
-        let envelope =
-            json!({"network_id": "n", "dispatch_timestamp": dispatch_timestamp, "data": events});
-        let mut batch = hydrant::store::batch::Batch::new(usize::MAX, usize::MAX);
-        deliver(&envelope, &mut batch);
-        self.store.write("hasoffers", &batch).await.unwrap();
+        come(&mut self.store, "n", dispatch_timestamp, events).await;
         self.minutes += 1;
         for table in ["events", "adjustments", "event_variants"] {
             // What just came has the time of now, whatever that is; what came before has one of 2020.
@@ -51,8 +47,7 @@ impl Desk {
     }
 
     fn explain(&self, args: &[&str]) -> Finished {
-        let variables = [("DATABASE_URL", self.database.url.as_str())];
-        run(&[&["explain", "n"], args].concat(), &variables, b"")
+        run_on(&self.database, &[&["explain", "n"], args].concat())
     }
 
     fn text(&self, id: &str) -> String {
@@ -77,13 +72,11 @@ impl Desk {
 }
 
 fn update(event_id: &str, record: &str, more: Value) -> Value {
-    let mut event = json!({"event_id": event_id, "action": "conversion", "adjust_action": "update",
-                           "tune_event_id": record, "date": "2026-10-20"});
-    event
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    event
+    with(
+        json!({"event_id": event_id, "action": "conversion", "adjust_action": "update", "tune_event_id": record,
+               "date": "2026-10-20"}),
+        more,
+    )
 }
 
 /// Of the fields as they stand: value, rule and the event that the value is from.

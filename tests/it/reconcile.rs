@@ -1,19 +1,20 @@
 //! `hydrant reconcile`: a report that says the same agrees, and one that does not is explained.
 
+mod apart;
 mod changes;
 mod explained;
+mod page;
 mod random;
 
 use std::fs;
 use std::path::PathBuf;
 
 use hydrant::store::Store;
-use hydrant::store::batch::Batch;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::program::{Finished, run};
-use crate::support::store::{deliver, store};
+use crate::support::program::{Finished, run, run_on};
+use crate::support::store::{come, store, with};
 use crate::support::{Database, database};
 
 /// A migrated database, and a folder for reports.
@@ -39,15 +40,7 @@ impl Desk {
     }
 
     async fn dispatched(&mut self, network_id: &str, time: i64, events: &[Value]) {
-        let envelope =
-            json!({"network_id": network_id, "dispatch_timestamp": time, "data": events});
-        let mut batch = Batch::new(usize::MAX, usize::MAX);
-        deliver(&envelope, &mut batch);
-        assert_eq!(
-            (batch.facts().len(), batch.rejects().len()),
-            (events.len(), 0)
-        );
-        assert_eq!(self.store.write("test", &batch).await.unwrap().refused, []);
+        come(&mut self.store, network_id, time, events).await;
     }
 
     fn file(&self, text: &str) -> PathBuf {
@@ -64,8 +57,7 @@ impl Desk {
     }
 
     fn run(&self, args: &[&str]) -> Finished {
-        let variables = [("DATABASE_URL", self.database.url.as_str())];
-        run(&[&["reconcile"], args].concat(), &variables, b"")
+        run_on(&self.database, &[&["reconcile"], args].concat())
     }
 
     /// What it says as JSON; whether it differs is in it.
@@ -108,12 +100,6 @@ fn update(id: &str, of: &str, more: Value) -> Value {
     )
 }
 
-fn with(mut event: Value, more: Value) -> Value {
-    let more = more.as_object().unwrap().clone();
-    event.as_object_mut().unwrap().extend(more);
-    event
-}
-
 #[tokio::test]
 async fn it_says_what_agrees_and_what_differs() {
     let mut desk = Desk::new().await;
@@ -148,12 +134,14 @@ async fn it_says_what_agrees_and_what_differs() {
     assert_eq!(
         &lines[3..],
         [
-            "SUM          CURRENCY   REPORT  HYDRANT  DIFFERENCE",
-            "clicks                       1        1           0",
-            "conversions                  2        2           0",
-            "payout                 1001.55  1001.55           0",
+            "SUM          CURRENCY   REPORT  HYDRANT  DIFFERENCE  AGREEING",
+            "clicks                       1        1           0         1",
+            "conversions                  2        2           0         2",
+            "payout                 1001.55  1001.55           0   1001.55",
             "",
-            "agrees  all 2 groups",
+            "nothing to show apart: no orphan, pending, rejected, test, update_stats_false, duplicate_original, variant",
+            "",
+            "agrees  all 2 groups (2 rows of the report)",
         ]
     );
 
@@ -162,9 +150,10 @@ async fn it_says_what_agrees_and_what_differs() {
     assert_eq!(ended.status, 1, "{}", ended.err);
     let text = ended.text();
     for line in [
+        "payout                 1002.05  1001.55        -0.5   1000.05\n",
         "differs  date 2026-11-03, offer_id 7 (line 2)\n         payout: report 2, Hydrant 1.5, difference -0.5\n",
         "note  the report's row of totals says payout 1001.55, its rows come to 1002.05: is it cut off, or rounded?\n",
-        "differs  1 of 2 groups; the other 1 agree; hydrant explain n ID tells how a record came to be\n",
+        "differs  1 of 2 groups; the other 1 agree (1 rows of the report); hydrant explain n ID tells how a record came to be\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

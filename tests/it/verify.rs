@@ -11,16 +11,14 @@ use hydrant::store::migrate::migrate;
 use hydrant::store::{Settings, Store};
 use serde_json::{Value, json};
 
-use crate::support::program::{Finished, run};
-use crate::support::store::{batch, date, deliver, settings};
+use crate::support::program::run;
+pub use crate::support::program::run_on as hydrant;
+pub use crate::support::store::with;
+use crate::support::store::{come, date, settings};
 use crate::support::{Database, database};
 
 /// What must never be printed.
 const ADDRESS: &str = "203.0.113.77";
-
-pub fn hydrant(db: &Database, args: &[&str]) -> Finished {
-    run(args, &[("DATABASE_URL", &db.url)], b"")
-}
 
 /// The numbers of the checks that found something.
 #[track_caller]
@@ -48,17 +46,8 @@ pub async fn prepared(db: &Database, partition_by: PartitionBy) -> Settings {
 
 /// Stores events of network `n`, delivered at this time.
 pub async fn write(settings: &Settings, time: i64, events: &[Value]) {
-    let mut batch = batch(&[]);
-    deliver(
-        &json!({"network_id": "n", "dispatch_timestamp": time, "data": events}),
-        &mut batch,
-    );
-    assert_eq!(
-        (batch.facts().len(), batch.rejects().len()),
-        (events.len(), 0)
-    );
     let mut store = Store::new(settings.clone());
-    assert_eq!(store.write("test", &batch).await.unwrap().refused, []);
+    come(&mut store, "n", time, events).await;
     store.close().await;
 }
 
@@ -80,13 +69,6 @@ pub fn update(id: &str, of: &str, sequence: i64, payout: &str, current: &str) ->
 /// A click of a day.
 pub fn click(id: &str, date: &str) -> Value {
     json!({"event_id": id, "action": "click", "date": date, "ip": ADDRESS})
-}
-
-/// Changes to an event.
-pub fn with(mut event: Value, changes: Value) -> Value {
-    let changes = changes.as_object().unwrap().clone();
-    event.as_object_mut().unwrap().extend(changes);
-    event
 }
 
 /// Something of everything, and all of it right: conversions with ledgers, an orphan that has just come, an adjustment of

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Failure, filter, one_network, open, page};
+use super::json::{amounts, group, value};
+use super::text::listed;
+use super::{Failure, filter, one_network, open};
 use crate::cli::reconcile::{Instant, Reconcile};
 use crate::commands::terminal::{Colour, Column, Paint, table};
 use crate::commands::{pretty, printed};
@@ -121,7 +123,7 @@ fn text(found: &Found<'_>, paint: Paint) -> String {
         ];
         for (words, amounts) in parts {
             if !amounts.is_zero() {
-                text += &format!("{currency} {words}: {}\n", page::listed(amounts));
+                text += &format!("{currency} {words}: {}\n", listed(amounts));
             }
         }
     }
@@ -141,7 +143,7 @@ fn row(change: &Change, measures: &[Measure]) -> Vec<String> {
 
 fn json(found: &Found<'_>) -> Json {
     let with_parts = |mut object: Map<String, Json>, of: [&Amounts; 3]| {
-        let [changed, orphans, withheld] = of.map(page::amounts);
+        let [changed, orphans, withheld] = of.map(amounts);
         object.extend(changed);
         object.insert("orphan".to_owned(), Json::Object(orphans));
         object.insert("update_stats_false".to_owned(), Json::Object(withheld));
@@ -149,13 +151,13 @@ fn json(found: &Found<'_>) -> Json {
     };
     let changes = found.changes.iter().map(|change| {
         let head = Map::from_iter([
-            ("group".to_owned(), page::group(&DIMENSIONS, &change.group)),
+            ("group".to_owned(), group(&DIMENSIONS, &change.group)),
             ("facts".to_owned(), json!(change.facts)),
         ]);
         with_parts(head, [&change.amounts, &change.orphans, &change.withheld])
     });
     let sums = found.sums.iter().map(|(currency, sum)| {
-        let head = Map::from_iter([("currency".to_owned(), page::value(currency))]);
+        let head = Map::from_iter([("currency".to_owned(), value(currency))]);
         with_parts(head, [&sum.changed, &sum.orphans, &sum.withheld])
     });
     json!({

@@ -1,12 +1,14 @@
 //! `hydrant reconcile`: do TUNE's numbers and ours agree, and what was changed since somebody was invoiced.
 //!
-//! [`crate::reconcile`] does it, [`page`] shows it. [`changes`] needs no report.
+//! [`crate::reconcile`] does it, [`text`] and [`json`] show it. [`changes`] needs no report.
 
 mod changes;
-mod page;
+mod json;
+mod notes;
+mod text;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -17,21 +19,21 @@ use crate::amount::Amount;
 use crate::cli::reconcile::Reconcile;
 use crate::config;
 use crate::formats::value::Day;
-use crate::reconcile::columns::{Dimension, Measure, Value};
-use crate::reconcile::compare::{Comparison, compare};
+use crate::reconcile::columns::{Amounts, Dimension, Group, Measure, Value};
+use crate::reconcile::compare::{Comparison, EXPLAINED, compare};
 use crate::reconcile::evidence::{Evidence, Scope, Search};
+use crate::reconcile::fact::Marked;
 use crate::reconcile::report::Report;
 use crate::store::Settings;
 use crate::store::reconcile::{Filter, Snapshot};
 use crate::telemetry;
 
-/// Differences for which records are looked for.
-const EXPLAINED: usize = 1_000;
-
 /// A report beside Hydrant's sums, and what there is to say about it.
 struct Outcome<'a> {
     file: &'a Path,
     report: &'a Report,
+    /// Hydrant's sums.
+    sums: &'a BTreeMap<Group, Amounts>,
     /// None where the database has nothing of these days.
     network_id: Option<String>,
     /// The moment of the snapshot, in UTC.
@@ -42,6 +44,8 @@ struct Outcome<'a> {
     comparison: Comparison,
     /// For the first [`EXPLAINED`] differences.
     evidence: Vec<Evidence>,
+    /// What facts of these days come to that are shown apart, whatever agrees.
+    marked: Vec<Marked>,
     notes: Vec<String>,
 }
 
@@ -78,7 +82,7 @@ async fn reconcile(args: &Reconcile, file: &Path) -> Result<u8, Failure> {
         .context("it cannot be read")
         .map_err(usage)?;
     let mut report = Report::read(&bytes, &args.columns, args.decimal_mark).map_err(usage)?;
-    let mut notes = total_notes(&report, args.tolerance)?;
+    let mut notes = notes::of_totals(&report, args.tolerance)?;
     let (since, until) = days(&report, args).map_err(usage)?;
     notes.extend(keep_days(&mut report, since, until));
 
@@ -92,16 +96,19 @@ async fn reconcile(args: &Reconcile, file: &Path) -> Result<u8, Failure> {
         network_id: network_id.clone(),
         ..filter
     };
+    let marked = snapshot.marked(&filter).await?;
     let scope = scope(&report, since, until);
     let evidence = explain(&mut snapshot, scope, &comparison, filter).await?;
     if !comparison.differences.is_empty() {
+        let network_id = network_id.as_deref();
         notes.extend(
-            difference_notes(&mut snapshot, &report, &comparison, network_id.as_deref()).await?,
+            notes::of_differences(&mut snapshot, &report, scope, &comparison, network_id).await?,
         );
     }
     let outcome = Outcome {
         file,
         report: &report,
+        sums: &sums,
         network_id,
         taken: snapshot.taken.clone(),
         since,
@@ -109,16 +116,22 @@ async fn reconcile(args: &Reconcile, file: &Path) -> Result<u8, Failure> {
         tolerance: args.tolerance,
         comparison,
         evidence,
+        marked,
         notes,
     };
-    let text = if args.json {
-        super::pretty(&page::json(&outcome))?
-    } else {
-        page::text(&outcome, Paint::stdout())
-    };
-    printed(io::stdout().lock().write_all(text.as_bytes()))?;
+    print(&outcome, args)?;
     snapshot.close().await;
     Ok(u8::from(!outcome.comparison.differences.is_empty()))
+}
+
+fn print(outcome: &Outcome<'_>, args: &Reconcile) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = if args.json {
+        json::write(outcome, args.all, &mut out)
+    } else {
+        out.write_all(text::text(outcome, Paint::stdout()).as_bytes())
+    };
+    printed(written.and_then(|()| out.flush()))
 }
 
 async fn open(args: &Reconcile) -> Result<Snapshot, Failure> {
@@ -170,43 +183,6 @@ fn keep_days(report: &mut Report, since: Day, until: Day) -> Option<String> {
     let left_out = before - report.groups.len();
     (left_out > 0)
         .then(|| format!("{left_out} groups of the report are of other days, and left out"))
-}
-
-/// What is odd about the report itself: a row of totals that its rows do not come to.
-fn total_notes(report: &Report, tolerance: Amount) -> anyhow::Result<Vec<String>> {
-    let Some(total) = &report.total else {
-        return Ok(Vec::new());
-    };
-    let at = report
-        .dimensions
-        .iter()
-        .position(|one| *one == Dimension::Currency);
-    let mut currencies: Vec<_> = report
-        .groups
-        .keys()
-        .filter_map(|group| group.get(at?))
-        .collect();
-    currencies.sort();
-    currencies.dedup();
-    let sum = report.sum()?;
-    let mut notes = Vec::new();
-    for measure in &report.measures {
-        // TUNE converts the total of several currencies.
-        if measure.is_money() && currencies.len() > 1 {
-            continue;
-        }
-        let (said, come_to) = (total.get(*measure), sum.get(*measure));
-        let is_close = said
-            .checked_add(-come_to)
-            .is_some_and(|difference| difference.abs() <= tolerance);
-        if !is_close {
-            notes.push(format!(
-                "the report's row of totals says {} {said}, its rows come to {come_to}: is it cut off, or rounded?",
-                measure.as_str()
-            ));
-        }
-    }
-    Ok(notes)
 }
 
 /// Amounts of several currencies cannot be compared with a report that does not tell them apart: TUNE has converted them.
@@ -295,55 +271,4 @@ async fn explain(
         })
         .await?;
     Ok(search.finish())
-}
-
-/// What could explain differences of any group.
-async fn difference_notes(
-    snapshot: &mut Snapshot,
-    report: &Report,
-    comparison: &Comparison,
-    network_id: Option<&str>,
-) -> anyhow::Result<Vec<String>> {
-    let mut notes = Vec::new();
-    let mut cells = comparison.differences.iter().flat_map(|one| &one.cells);
-    if report.clicks_may_be_unique && cells.any(|cell| cell.measure == Measure::Clicks) {
-        notes.push(
-            "the report's clicks may be unique ones, as the network's settings have it; Hydrant counts all: export gross clicks"
-                .to_owned(),
-        );
-    }
-    notes.extend(dropped_note(snapshot, comparison).await?);
-    if let Some(network_id) = network_id {
-        let open = snapshot.open_quarantine(network_id).await?;
-        if open > 0 {
-            notes.push(format!(
-                "{open} items of quarantine are open, whose events are not counted: see hydrant quarantine list"
-            ));
-        }
-    }
-    let more = comparison.differences.len().saturating_sub(EXPLAINED);
-    if more > 0 {
-        notes.push(format!(
-            "records were looked for in the first {EXPLAINED} differences, not in the other {more}"
-        ));
-    }
-    Ok(notes)
-}
-
-/// Says whether clicks and impressions that differ may have been dropped because they are old.
-async fn dropped_note(
-    snapshot: &mut Snapshot,
-    comparison: &Comparison,
-) -> anyhow::Result<Option<String>> {
-    let cells = comparison.differences.iter().flat_map(|one| &one.cells);
-    let are_missing = cells
-        .filter(|cell| matches!(cell.measure, Measure::Clicks | Measure::Impressions))
-        .any(|cell| cell.hydrant < cell.report);
-    let dropped = snapshot.events_dropped_before().await?;
-    Ok(dropped.filter(|_| are_missing).map(|before| {
-        format!(
-            "clicks and impressions of days before {before} were deleted because they are old, and only a rollup that was on \
-             before has their sums: see hydrant retention"
-        )
-    }))
 }

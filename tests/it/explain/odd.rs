@@ -194,7 +194,6 @@ async fn an_id_that_nothing_has_is_told() {
             ended.err
         );
     }
-    let variables = [("DATABASE_URL", desk.database.url.as_str())];
-    assert_eq!(run(&["explain", "m", "r"], &variables, b"").status, 1);
-    assert_eq!(run(&["explain", "n"], &variables, b"").status, 2);
+    assert_eq!(run_on(&desk.database, &["explain", "m", "r"]).status, 1);
+    assert_eq!(run_on(&desk.database, &["explain", "n"]).status, 2);
 }

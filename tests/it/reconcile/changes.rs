@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Desk, conversion, update};
+use super::{Desk, conversion, update, with};
 
 /// 2026-11-01 00:00 UTC.
 const NOVEMBER: i64 = 1_793_491_200;
@@ -10,7 +10,7 @@ const NOVEMBER: i64 = 1_793_491_200;
 /// Conversions of October, and what was made of them before and after its end.
 async fn october() -> Desk {
     let mut desk = Desk::new().await;
-    let in_october = |more: Value| super::with(json!({"date": "2026-10-20"}), more);
+    let in_october = |more: Value| with(json!({"date": "2026-10-20"}), more);
     desk.come(
         "n",
         &[

@@ -1,8 +1,11 @@
 //! The records that could explain a difference.
 
+use hydrant::config::PartitionBy;
+use hydrant::store::rollup::switch;
 use serde_json::{Value, json};
 
 use super::{Desk, conversion, update, with};
+use crate::support::store::settings;
 
 /// The reasons for which a record is shown, by its event.
 fn reasons(difference: &Value) -> Vec<(String, Vec<String>)> {
@@ -142,12 +145,32 @@ async fn clicks_that_were_deleted_are_told() {
     desk.database
         .rows("insert into retention_marks (kind, before) values ('events', '2026-11-05')")
         .await;
-    let note = "clicks and impressions of days before 2026-11-05 were deleted because they are old, and only a rollup that \
-                was on before has their sums: see hydrant retention";
-    let found = desk.json("Date,Gross Clicks\n2026-11-03,9\n", &[]);
-    assert_eq!(found["notes"], json!([note]));
-    let found = desk.json("Date,Payout\n2026-11-03,9\n", &[]);
-    assert_eq!(found["notes"], json!([]));
+    let notes = |report: &str| desk.json(report, &[])["notes"].clone();
+    let (clicks, deleted) = (
+        "Date,Gross Clicks\n2026-11-03,9\n",
+        "clicks and impressions of days before 2026-11-05 were deleted because they are old: ",
+    );
+    assert_eq!(
+        notes(clicks),
+        json!([format!(
+            "{deleted}stats has none of them, because fast reports are off"
+        )])
+    );
+    // What is missing is no click, or of a later day.
+    assert_eq!(notes("Date,Payout\n2026-11-03,9\n"), json!([]));
+    let days = "Date,Gross Clicks\n2026-11-03,0\n2026-11-05,9\n";
+    assert_eq!(notes(days), json!([]));
+
+    // Sums that were kept stay when their events go.
+    let settings = settings(&desk.database, PartitionBy::Day);
+    switch::on(&settings, |_| {}).await.unwrap();
+    assert_eq!(
+        notes(clicks),
+        json!([format!(
+            "{deleted}stats has kept their sums, but not of those that were deleted before fast reports were switched on, \
+             and it counts none that came later"
+        )])
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use super::Database;
+
 /// How it ended and what it said.
 pub struct Finished {
     pub status: i32,
@@ -38,4 +40,9 @@ pub fn run(args: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Finished 
         out: output.stdout,
         err: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Runs `hydrant` on a database.
+pub fn run_on(database: &Database, args: &[&str]) -> Finished {
+    run(args, &[("DATABASE_URL", &database.url)], b"")
 }

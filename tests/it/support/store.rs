@@ -44,6 +44,25 @@ pub fn deliver(envelope: &Value, batch: &mut Batch) {
     assert!(body.read_into(batch, 0, "message"));
 }
 
+/// Stores events of a network, delivered at this time.
+pub async fn come(store: &mut Store, network_id: &str, time: i64, events: &[Value]) {
+    let envelope = json!({"network_id": network_id, "dispatch_timestamp": time, "data": events});
+    let mut batch = Batch::new(usize::MAX, usize::MAX);
+    deliver(&envelope, &mut batch);
+    assert_eq!(
+        (batch.facts().len(), batch.rejects().len()),
+        (events.len(), 0)
+    );
+    assert_eq!(store.write("test", &batch).await.unwrap().refused, []);
+}
+
+/// Changes to an event.
+pub fn with(mut event: Value, changes: Value) -> Value {
+    let changes = changes.as_object().unwrap().clone();
+    event.as_object_mut().unwrap().extend(changes);
+    event
+}
+
 /// A click of a day.
 pub fn click(event_id: &str, date: &str) -> Value {
     json!({"event_id": event_id, "action": "click", "date": date})

@@ -1,8 +1,6 @@
-//! What was found, for people and as JSON.
+//! What was found, for people.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeSet;
 
 use super::Outcome;
 use crate::commands::terminal::{Colour, Column, Paint, table};
@@ -16,7 +14,8 @@ const SHOWN: usize = 50;
 
 /// What people read.
 pub fn text(outcome: &Outcome<'_>, paint: Paint) -> String {
-    let mut text = head(outcome) + "\n" + &sums(outcome, paint) + "\n";
+    let parts = [head(outcome), sums(outcome, paint), apart(outcome, paint)];
+    let mut text = parts.join("\n") + "\n";
     let differences = &outcome.comparison.differences;
     for (at, one) in differences.iter().enumerate().take(SHOWN) {
         text += &difference(outcome, at, one, paint);
@@ -75,6 +74,7 @@ fn sums(outcome: &Outcome<'_>, paint: Paint) -> String {
         Column::Right("REPORT"),
         Column::Right("HYDRANT"),
         Column::Right("DIFFERENCE"),
+        Column::Right("AGREEING"),
     ];
     let rows: Vec<Vec<String>> = outcome
         .comparison
@@ -90,6 +90,38 @@ fn sums(outcome: &Outcome<'_>, paint: Paint) -> String {
                 total.report.to_string(),
                 total.hydrant.to_string(),
                 total.difference.to_string(),
+                total.agreeing.to_string(),
+            ]
+        })
+        .collect();
+    table(&columns, &rows, paint)
+}
+
+/// What is odd about facts of these days, whatever agrees: somebody may have to decide about it.
+fn apart(outcome: &Outcome<'_>, paint: Paint) -> String {
+    if outcome.marked.is_empty() {
+        let none = Mark::ALL.map(Mark::as_str).join(", ");
+        return format!("nothing to show apart: no {none}\n");
+    }
+    let columns = [
+        Column::Left("APART"),
+        Column::Left("COUNTED"),
+        Column::Left("CURRENCY"),
+        Column::Right("RECORDS"),
+        Column::Right("PAYOUT"),
+        Column::Right("REVENUE"),
+    ];
+    let rows: Vec<Vec<String>> = outcome
+        .marked
+        .iter()
+        .map(|one| {
+            vec![
+                kind(one.mark).to_owned(),
+                if one.counts { "yes" } else { "no" }.to_owned(),
+                one.currency.to_string(),
+                one.facts.to_string(),
+                one.amounts.get(Measure::Payout).to_string(),
+                one.amounts.get(Measure::Revenue).to_string(),
             ]
         })
         .collect();
@@ -128,7 +160,7 @@ fn clues(outcome: &Outcome<'_>, difference: &Difference, evidence: &Evidence) ->
     let mut text = String::new();
     let mut shown = BTreeSet::new();
     for (reason, records) in &evidence.records {
-        let new = |clue: &&Clue| !shown.contains(&id(clue));
+        let new = |clue: &&Clue| !shown.contains(&clue.fact.id());
         let clues: Vec<&Clue> = match reason {
             Reason::Marked(_) => records.first.iter().collect(),
             Reason::Alone | Reason::Beside => records.first.iter().filter(new).collect(),
@@ -163,14 +195,9 @@ fn clues(outcome: &Outcome<'_>, difference: &Difference, evidence: &Evidence) ->
         if more > 0 {
             text += &format!("           and {more} more\n");
         }
-        shown.extend(clues.into_iter().map(id));
+        shown.extend(clues.into_iter().map(|clue| clue.fact.id()));
     }
     text
-}
-
-/// What makes a fact one and not another.
-fn id(clue: &Clue) -> (&str, &str) {
-    (&clue.fact.kind, &clue.fact.event_id)
 }
 
 fn arrow(explains: &[Measure], difference: &Difference) -> String {
@@ -213,19 +240,29 @@ fn mirrored(outcome: &Outcome<'_>, cell: &Cell) -> String {
     )
 }
 
-fn words(reason: Reason) -> &'static str {
+fn words(reason: Reason) -> String {
     match reason {
-        Reason::Marked(Mark::Orphan) => "adjustments without their conversion, counted",
-        Reason::Marked(Mark::Pending) => "pending conversions, not counted",
-        Reason::Marked(Mark::Rejected) => "conversions rejected from the start, not counted",
-        Reason::Marked(Mark::Test) => "tests by their status code",
-        Reason::Marked(Mark::Withheld) => "adjustments with update_stats = false, not counted",
-        Reason::Marked(Mark::Duplicate) => "further originals of a record, counted",
-        Reason::Marked(Mark::Variant) => "other contents of an id, not counted",
-        Reason::Alone => "each of these would explain it alone",
-        Reason::Beside => {
-            "each would explain it if it counted here, not beside: another time zone?"
+        Reason::Marked(mark @ (Mark::Orphan | Mark::Duplicate)) => {
+            format!("{}, counted", kind(mark))
         }
+        Reason::Marked(Mark::Test) => kind(Mark::Test).to_owned(),
+        Reason::Marked(mark) => format!("{}, not counted", kind(mark)),
+        Reason::Alone => "each of these would explain it alone".to_owned(),
+        Reason::Beside => {
+            "each would explain it if it counted here, not beside: another time zone?".to_owned()
+        }
+    }
+}
+
+fn kind(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Orphan => "adjustments without their conversion",
+        Mark::Pending => "pending conversions",
+        Mark::Rejected => "conversions rejected from the start",
+        Mark::Test => "tests by their status code",
+        Mark::Withheld => "adjustments with update_stats = false",
+        Mark::Duplicate => "further originals of a record",
+        Mark::Variant => "other contents of an id",
     }
 }
 
@@ -243,22 +280,6 @@ pub fn listed(amounts: &Amounts) -> String {
     }
 }
 
-/// Each record once, with every reason.
-fn records(evidence: &Evidence) -> Vec<(&Clue, Vec<Reason>)> {
-    let mut records: Vec<(&Clue, Vec<Reason>)> = Vec::new();
-    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for (reason, found) in &evidence.records {
-        for clue in &found.first {
-            let place = *places.entry(id(clue)).or_insert_with(|| {
-                records.push((clue, Vec::new()));
-                records.len() - 1
-            });
-            records[place].1.push(*reason);
-        }
-    }
-    records
-}
-
 fn verdict(outcome: &Outcome<'_>, paint: Paint) -> String {
     let (groups, differ) = (
         outcome.comparison.groups,
@@ -269,147 +290,17 @@ fn verdict(outcome: &Outcome<'_>, paint: Paint) -> String {
     } else {
         format!(" within {}", outcome.tolerance)
     };
+    let rows = format!("({} rows of the report)", outcome.comparison.rows_agreeing);
     match (differ, &outcome.network_id) {
         (0, _) => format!(
-            "{}  all {groups} groups{within}",
+            "{}  all {groups} groups {rows}{within}",
             paint.word("agrees", Colour::Green)
         ),
         (differ, network_id) => format!(
-            "{}  {differ} of {groups} groups; the other {} agree{within}; hydrant explain {} ID tells how a record came to be",
+            "{}  {differ} of {groups} groups; the other {} agree {rows}{within}; hydrant explain {} ID tells how a record came to be",
             paint.word("differs", Colour::Red),
             groups - differ,
             network_id.as_deref().unwrap_or("NETWORK"),
         ),
     }
-}
-
-/// Everything, as one object. Amounts are text, so that nobody reads them as floats.
-pub fn json(outcome: &Outcome<'_>) -> Json {
-    let (report, comparison) = (outcome.report, &outcome.comparison);
-    let totals = comparison.totals.iter().map(|total| {
-        json!({
-            "measure": total.measure.as_str(),
-            "currency": total.currency.as_ref().map(value),
-            "report": total.report.to_string(),
-            "hydrant": total.hydrant.to_string(),
-            "difference": total.difference.to_string(),
-        })
-    });
-    let differences = comparison.differences.iter().enumerate();
-    json!({
-        "status": if comparison.differences.is_empty() { "agrees" } else { "differs" },
-        "snapshot": format!("{}Z", outcome.taken.replace(' ', "T")),
-        "network_id": outcome.network_id,
-        "report": {
-            "file": outcome.file.display().to_string(),
-            "rows": report.rows,
-            "dimensions": report.dimensions.iter().map(|one| one.as_str()).collect::<Vec<_>>(),
-            "measures": report.measures.iter().map(|one| one.as_str()).collect::<Vec<_>>(),
-            "unused_columns": report.unused,
-            "since": outcome.since.to_string(),
-            "until": outcome.until.to_string(),
-        },
-        "tolerance": outcome.tolerance.to_string(),
-        "groups": comparison.groups,
-        "groups_agreeing": comparison.groups - comparison.differences.len(),
-        "sums": totals.collect::<Vec<_>>(),
-        "differences": differences.map(|(at, one)| difference_json(outcome, at, one)).collect::<Vec<_>>(),
-        "notes": outcome.notes,
-    })
-}
-
-fn difference_json(outcome: &Outcome<'_>, at: usize, one: &Difference) -> Json {
-    let dimensions = &outcome.report.dimensions;
-    let (place, line) = match one.place {
-        Place::Both(line) => ("both", Some(line)),
-        Place::Report(line) => ("report", Some(line)),
-        Place::Hydrant => ("hydrant", None),
-    };
-    let cells = one.cells.iter().map(|cell| {
-        let mirror = cell
-            .mirror
-            .map(|mirror| group(dimensions, &outcome.comparison.differences[mirror.at].group));
-        json!({
-            "measure": cell.measure.as_str(),
-            "report": cell.report.to_string(),
-            "hydrant": cell.hydrant.to_string(),
-            "difference": cell.difference.to_string(),
-            "opposite_in": mirror,
-        })
-    });
-    let evidence = outcome.evidence.get(at);
-    json!({
-        "group": group(dimensions, &one.group),
-        "in": place,
-        "line": line,
-        "cells": cells.collect::<Vec<_>>(),
-        "apart": evidence.map(|evidence| apart(outcome, one, evidence)),
-        "records": evidence.map(records_json),
-    })
-}
-
-/// A group's values by their names.
-pub fn group(dimensions: &[Dimension], group: &Group) -> Json {
-    let values = dimensions.iter().zip(group);
-    let pairs = values.map(|(dimension, one)| (dimension.as_str().to_owned(), value(one)));
-    Json::Object(pairs.collect())
-}
-
-/// A value as JSON.
-pub fn value(value: &Value) -> Json {
-    match value {
-        Value::Blank => Json::Null,
-        Value::Number(number) => json!(number),
-        Value::Day(_) | Value::Text(_) => json!(value.to_string()),
-    }
-}
-
-fn apart(outcome: &Outcome<'_>, difference: &Difference, evidence: &Evidence) -> Json {
-    let marks = evidence.apart.iter().map(|(mark, apart)| {
-        let explains = outcome.scope().mends(difference, &apart.effect);
-        let mut shown = Map::from_iter([
-            ("records".to_owned(), json!(apart.facts)),
-            ("explains".to_owned(), names(&explains)),
-        ]);
-        shown.extend(amounts(&apart.amounts));
-        (mark.as_str().to_owned(), Json::Object(shown))
-    });
-    Json::Object(marks.collect())
-}
-
-fn names(measures: &[Measure]) -> Json {
-    json!(
-        measures
-            .iter()
-            .map(|measure| measure.as_str())
-            .collect::<Vec<_>>()
-    )
-}
-
-/// Amounts by their names.
-pub fn amounts(amounts: &Amounts) -> Map<String, Json> {
-    let pairs = Measure::ALL.into_iter().map(|measure| {
-        let amount = amounts.get(measure).to_string();
-        (measure.as_str().to_owned(), json!(amount))
-    });
-    pairs.collect()
-}
-
-fn records_json(evidence: &Evidence) -> Json {
-    let shown = records(evidence).into_iter().map(|(clue, reasons)| {
-        let fact = &clue.fact;
-        let mut record = Map::from_iter([
-            ("record_id".to_owned(), json!(fact.record_id)),
-            ("event_id".to_owned(), json!(fact.event_id)),
-            ("kind".to_owned(), json!(fact.kind)),
-            (
-                "reasons".to_owned(),
-                json!(reasons.into_iter().map(Reason::as_str).collect::<Vec<_>>()),
-            ),
-            ("explains".to_owned(), names(&clue.mends)),
-        ]);
-        record.extend(amounts(&fact.amounts));
-        Json::Object(record)
-    });
-    Json::Array(shown.collect())
 }
