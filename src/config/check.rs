@@ -7,10 +7,9 @@ use super::{
     Bucket, Config, HORIZON_DAYS, KinesisStream, Retention, SMALL_BODY_BYTES, Source, SourceKind,
     SqsQueue, http,
 };
-use crate::formats::Format;
 use crate::formats::everflow::event_type::EventType;
 use crate::formats::everflow::{Settings, is_field};
-use crate::formats::hasoffers::fields;
+use crate::formats::{self, Format};
 use crate::sources::kinesis::READ_BYTES_MAX;
 use crate::sources::{kinesis, sqs};
 use crate::telemetry;
@@ -67,11 +66,12 @@ fn retention(retention: &Retention, given: &mut Given) {
             );
         }
     }
+    let personal = formats::personal();
     for name in &retention.personal_keep {
-        if !fields::personal().any(|field| field == name) {
+        if !personal.contains(name.as_str()) {
             let problem = format!(
                 "retention.personal_keep names {name:?}, which is no column that personal_days would blank; these are {}",
-                fields::personal().collect::<Vec<_>>().join(", ")
+                Vec::from_iter(personal.iter().copied()).join(", ")
             );
             given.problems.push(problem);
         }

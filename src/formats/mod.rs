@@ -11,11 +11,21 @@ pub mod row;
 pub mod value;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use self::place::{Place, Spot};
 use crate::store::batch::{Batch, Origin};
+
+/// The columns of any feed that may hold something about a person, beside `extra`.
+pub fn personal() -> BTreeSet<&'static str> {
+    hasoffers::fields::personal()
+        .chain(everflow::fields::personal_of_conversions())
+        .chain(everflow::fields::personal_of_clicks())
+        .chain(recurly::event::personal())
+        .collect()
+}
 
 /// What the bodies of a delivery hold, and how they are read.
 #[derive(Clone, Debug, PartialEq)]

@@ -36,6 +36,18 @@ pub const fn field(column: &'static str, kind: Kind) -> Field {
     Field { column, kind }
 }
 
+/// The columns that may hold something about a person, as of HasOffers: text and JSON, but for those that are `open`.
+pub fn personal(
+    fields: &'static [Field],
+    open: &'static [&'static str],
+) -> impl Iterator<Item = &'static str> {
+    fields
+        .iter()
+        .filter(|field| matches!(field.kind, Kind::Id | Kind::Text | Kind::Json))
+        .map(|field| field.column)
+        .filter(move |column| !open.contains(column))
+}
+
 /// Levels of arrays and objects that an event may have, itself included.
 pub const DEPTH_MAX: usize = 32;
 /// Bytes of one event: Postgres' jsonb takes no array of 2^24 elements or more, and so little text cannot hold them.

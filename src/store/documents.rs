@@ -1,12 +1,13 @@
 //! Rows of the feeds beside HasOffers: slower and simpler than facts, and any table that describes itself as a [`Table`].
 //!
 //! [`first`] adds rows that never change, [`latest`] keeps one row a key with the state that its versions come to, worked out
-//! by [`layers`]. Every statement takes its rows as one JSON text: each value was typed before, so no cast can fail on what
+//! by [`layers`] and written by [`states`]. Every statement takes its rows as one JSON text: each value was typed before, so no cast can fail on what
 //! came in, and amounts are the digits of their text.
 
 mod first;
 mod latest;
 mod layers;
+mod states;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ use super::fault::Fault;
 use super::write::Tally;
 use crate::json;
 
+pub use self::first::key_of;
+pub use self::latest::lay_again;
 pub use self::layers::Layer;
 
 /// A table of documents. All of its columns can be NULL but for the key's, those with a default and `content_hash`.
@@ -115,6 +118,15 @@ fn write_key(table: &Table, key: &[String], out: &mut String) {
         out.push(':');
         json::write_text(value, out);
     }
+}
+
+/// Keys for one statement.
+fn keys_of(table: &Table, keys: &[&[String]]) -> String {
+    array(keys, |key, out| {
+        out.push('{');
+        write_key(table, key, out);
+        out.push('}');
+    })
 }
 
 /// The hash of a delivery's content.

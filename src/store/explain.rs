@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 
 use super::connection::Settings;
 use super::fault::Fault;
-use super::retention::marks::Mark;
+use super::retention::marks::{Mark, Whose};
 use crate::formats::hasoffers::event::state_fields;
 use crate::formats::hasoffers::fields::{FIELDS, Field, is_personal};
 use crate::formats::value::Type;
@@ -203,7 +203,7 @@ async fn mark(connection: &mut PgConnection) -> Result<Mark, Fault> {
     if may != Some(true) {
         return Ok(Mark::default());
     }
-    Mark::read(connection).await
+    Mark::read(connection, Whose::Facts).await
 }
 
 /// The content that stands in the table: of one id there may be clicks of several days, each unique in its own.

@@ -3,6 +3,8 @@
 mod blanks;
 mod daemon;
 mod drops;
+mod feeds;
+mod quarantine;
 
 use hydrant::config::{PartitionBy, Retention};
 use hydrant::store::migrate::migrate;
@@ -12,6 +14,9 @@ use serde_json::Value;
 
 use crate::support::store::{batch, settings};
 use crate::support::{Database, program};
+
+/// What must be nowhere in the end.
+const PERSON: &str = "203.0.113.77";
 
 /// Migrates a database and gives its settings.
 async fn prepared(db: &Database, partition_by: PartitionBy) -> Settings {

@@ -1,7 +1,7 @@
 //! The columns of Everflow's tables beside the keys, and the names that Everflow has for them.
 
 use crate::formats::row::Kind::{Boolean, Date, Decimal, Id, Integer, Json, Money, Text};
-use crate::formats::row::{Field, field};
+use crate::formats::row::{self, Field, field};
 
 /// Everflow's names of what has another one here: the same thing is called the same in every table.
 pub const RENAMED: [(&str, &str); 7] = [
@@ -13,6 +13,40 @@ pub const RENAMED: [(&str, &str); 7] = [
     ("event_name", "event"),
     ("conversion_timestamp", "conversion_unix_timestamp"),
 ];
+
+/// Text of conversions, clicks and impressions that says nothing of a person. Whom the network deals with is no secret of it.
+const OPEN: [&str; 20] = [
+    "status",
+    "event",
+    "currency_id",
+    "payout_type",
+    "revenue_type",
+    "country",
+    "country_code",
+    "notes",
+    "previous_network_offer_id",
+    "network_offer_payout_revenue_id",
+    "offer_id",
+    "offer_name",
+    "offer_status",
+    "offer_url_id",
+    "advertiser_id",
+    "advertiser_name",
+    "affiliate_id",
+    "affiliate_name",
+    "date",
+    "click_date",
+];
+
+/// The columns of conversions that may hold something about a person.
+pub fn personal_of_conversions() -> impl Iterator<Item = &'static str> {
+    row::personal(&CONVERSION, &OPEN)
+}
+
+/// Those of clicks and impressions. Their key is none of them: it is what a click is known by.
+pub fn personal_of_clicks() -> impl Iterator<Item = &'static str> {
+    row::personal(&CLICK, &OPEN)
+}
 
 /// Of `everflow_conversions`: the fields of webhooks and of the Firehose.
 pub const CONVERSION: [Field; 82] = [
@@ -213,3 +247,51 @@ pub const OFFER: [Field; 77] = [
     field("attribution_method", Text),
     field("relationship", Json),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_nothing_of_a_person_is_text_of_a_column() {
+        for name in OPEN {
+            let mut fields = CONVERSION.iter().chain(&CLICK);
+            let field = fields.find(|field| field.column == name);
+            let kind = field.map(|field| field.kind);
+            assert!(matches!(kind, Some(Id | Text)), "{name}: {kind:?}");
+        }
+    }
+
+    #[test]
+    fn all_other_text_may_be_about_a_person() {
+        let of_clicks: Vec<&str> = personal_of_clicks().collect();
+        assert_eq!(of_clicks.len(), 15);
+        for name in [
+            "source_id",
+            "sub10",
+            "referer",
+            "session_id",
+            "query_parameters",
+        ] {
+            assert!(of_clicks.contains(&name), "{name}");
+        }
+        let of_conversions: Vec<&str> = personal_of_conversions().collect();
+        for name in [
+            "transaction_id",
+            "email",
+            "adv1",
+            "conversion_user_ip",
+            "query_parameters",
+        ] {
+            assert!(of_conversions.contains(&name), "{name}");
+        }
+        for name in [
+            "payout",
+            "status",
+            "affiliate_id",
+            "conversion_unix_timestamp",
+        ] {
+            assert!(!of_conversions.contains(&name), "{name}");
+        }
+    }
+}

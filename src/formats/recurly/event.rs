@@ -23,6 +23,21 @@ pub const FIELDS: [Field; 13] = [
     field("paths", Json),
 ];
 
+/// Text that says nothing of a person: the tracker, and how it is set. What it has for values may be a page's address.
+const OPEN: [&str; 6] = [
+    "app_id",
+    "event",
+    "platform",
+    "type",
+    "properties_id",
+    "properties_options",
+];
+
+/// The columns that may hold something about a person.
+pub fn personal() -> impl Iterator<Item = &'static str> {
+    row::personal(&FIELDS, &OPEN)
+}
+
 /// Seconds, and milliseconds, since 1970 of the years 1973 to 2286: nothing is both.
 const SECONDS: std::ops::Range<i64> = 100_000_000..10_000_000_000;
 const MILLIS: std::ops::Range<i64> = 100_000_000_000..10_000_000_000_000;

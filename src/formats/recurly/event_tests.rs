@@ -132,3 +132,16 @@ fn what_is_no_event_is_refused() {
         assert_eq!(read(event).unwrap_err().reason, reason, "{event}");
     }
 }
+
+#[test]
+fn who_it_was_and_what_is_known_of_them_may_be_about_a_person() {
+    let expected = [
+        "user_id",
+        "anonymous_user_id",
+        "properties_values",
+        "traits",
+        "segments",
+        "paths",
+    ];
+    assert_eq!(personal().collect::<Vec<_>>(), expected);
+}

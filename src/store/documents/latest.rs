@@ -4,25 +4,25 @@
 //! whole state in the end, an early update's, it goes again in the same transaction: nobody sees it, but whoever brings the
 //! whole state at the same moment has waited for it, and finds the update.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::first::key_of;
-use super::layers::{Layer, Version, in_force, laid};
-use super::{Document, Table, array, hex, same_key, write_key};
+use super::layers::{Layer, Version};
+use super::states::write;
+use super::{Document, Table, array, hex, keys_of, same_key};
 use crate::json;
 use crate::store::fault::Fault;
 use crate::store::write::Tally;
 
 /// What there is of one key.
-struct Thing<'a> {
-    key: &'a [String],
-    versions: Vec<Version>,
+pub(super) struct Thing<'a> {
+    pub key: &'a [String],
+    pub versions: Vec<Version>,
     /// New versions; their places are at the end of `versions`.
-    new: Vec<&'a Document>,
+    pub new: Vec<&'a Document>,
 }
 
 /// Adds versions to the table `versions` and writes the states that they come to. The documents are sorted by key.
@@ -38,13 +38,11 @@ pub async fn add(
         return Ok(tally);
     }
     let table = unknown[0].table;
-    let keys: Vec<&Document> = unknown
+    let keys: Vec<&[String]> = unknown
         .chunk_by(|a, b| a.key == b.key)
-        .map(|same_key| same_key[0])
+        .map(|same_key| same_key[0].key.as_slice())
         .collect();
-    // Locking and reading are two statements: one that waited for a lock would not see what the lock's last holder wrote.
-    lock(connection, table, &keys).await?;
-    let mut stored = read(connection, versions, &keys).await?;
+    let mut stored = lock_and_read(connection, table, versions, &keys).await?;
     let mut things = Vec::with_capacity(keys.len());
     for documents in unknown.chunk_by(|a, b| a.key == b.key) {
         let known = stored.remove(&documents[0].key).unwrap_or_default();
@@ -55,6 +53,36 @@ pub async fn add(
     insert(connection, table, versions, &things).await?;
     write(connection, table, versions, &things).await?;
     Ok(tally)
+}
+
+/// Works out anew what the versions of these keys come to. Their contents were changed in this transaction.
+pub async fn lay_again(
+    connection: &mut PgConnection,
+    table: &Table,
+    versions: &str,
+    keys: &BTreeSet<Vec<String>>,
+) -> Result<(), Fault> {
+    let keys: Vec<&[String]> = keys.iter().map(Vec::as_slice).collect();
+    let mut stored = lock_and_read(connection, table, versions, &keys).await?;
+    let things = keys.iter().map(|key| Thing {
+        key,
+        versions: stored.remove(*key).unwrap_or_default(),
+        new: Vec::new(),
+    });
+    let things: Vec<Thing<'_>> = things.collect();
+    write(connection, table, versions, &things).await
+}
+
+/// Locks the rows of keys and reads their versions. These are two statements: one that waited for a lock would not see what
+/// the lock's last holder wrote.
+async fn lock_and_read(
+    connection: &mut PgConnection,
+    table: &Table,
+    versions: &str,
+    keys: &[&[String]],
+) -> Result<BTreeMap<Vec<String>, Vec<Version>>, Fault> {
+    lock(connection, table, keys).await?;
+    read(connection, table, versions, keys).await
 }
 
 impl<'a> Thing<'a> {
@@ -127,19 +155,11 @@ async fn unknown<'a>(
     Ok(positions.map(|position| documents[position]).collect())
 }
 
-fn keys_of(documents: &[&Document]) -> String {
-    array(documents, |document, out| {
-        out.push('{');
-        document.write_key(out);
-        out.push('}');
-    })
-}
-
 /// Inserts or touches the rows in the order of their keys, which locks them.
 async fn lock(
     connection: &mut PgConnection,
     table: &Table,
-    keys: &[&Document],
+    keys: &[&[String]],
 ) -> Result<(), Fault> {
     let key = table.key.join(", ");
     let sql = format!(
@@ -151,7 +171,7 @@ async fn lock(
         first = table.key[0],
     );
     sqlx::query(AssertSqlSafe(sql))
-        .bind(keys_of(keys))
+        .bind(keys_of(table, keys))
         .execute(connection)
         .await
         .map_err(|error| Fault::new(error, "could not lock the rows of documents"))?;
@@ -161,10 +181,10 @@ async fn lock(
 /// The versions of each key, without their contents.
 async fn read(
     connection: &mut PgConnection,
+    table: &Table,
     versions: &str,
-    keys: &[&Document],
+    keys: &[&[String]],
 ) -> Result<BTreeMap<Vec<String>, Vec<Version>>, Fault> {
-    let table = keys[0].table;
     let columns: Vec<String> = table.key.iter().map(|c| format!("k.{c}")).collect();
     let sql = format!(
         "select v.*, {key}
@@ -176,7 +196,7 @@ async fn read(
         same_key = same_key(table, "v", "k"),
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(keys_of(keys))
+        .bind(keys_of(table, keys))
         .fetch_all(connection)
         .await
         .map_err(|error| Fault::new(error, "could not read the versions of documents"))?;
@@ -244,143 +264,5 @@ async fn insert(
         .execute(connection)
         .await
         .map_err(|error| Fault::new(error, "could not add versions of documents"))?;
-    Ok(())
-}
-
-/// Writes the states, and removes the rows of those that have none.
-async fn write(
-    connection: &mut PgConnection,
-    table: &Table,
-    versions: &str,
-    things: &[Thing<'_>],
-) -> Result<(), Fault> {
-    let contents = contents(connection, table, versions, things).await?;
-    let (mut states, mut bare) = (Vec::new(), Vec::new());
-    for thing in things {
-        let in_force = in_force(&thing.versions);
-        if in_force.is_empty() {
-            bare.push(thing.key);
-            continue;
-        }
-        let hashes = in_force.iter().map(|version| &version.content_hash);
-        let rows = hashes.filter_map(|hash| contents.get(&(thing.key, hash.as_slice())));
-        let state = laid(rows.map(AsRef::as_ref)).map_err(|error| {
-            Fault::MassRefusal(anyhow::anyhow!(
-                "a content in {versions} is no object as hydrant writes it: {error}"
-            ))
-        })?;
-        states.push((thing.key, state));
-    }
-    write_states(connection, table, &states).await?;
-    remove(connection, table, &bare).await
-}
-
-type Contents<'a> = BTreeMap<(&'a [String], &'a [u8]), Cow<'a, str>>;
-
-/// The contents that are in force: new ones, and of the stored ones those that are needed.
-async fn contents<'a>(
-    connection: &mut PgConnection,
-    table: &Table,
-    versions: &str,
-    things: &'a [Thing<'a>],
-) -> Result<Contents<'a>, Fault> {
-    let mut contents = Contents::new();
-    for thing in things {
-        for new in &thing.new {
-            contents.insert((thing.key, &new.content_hash), (&new.row).into());
-        }
-    }
-    let in_force = things.iter().flat_map(|thing| {
-        let versions = in_force(&thing.versions).into_iter();
-        versions.map(|version| (thing.key, version.content_hash.as_slice()))
-    });
-    let needed: Vec<_> = in_force
-        .filter(|version| !contents.contains_key(version))
-        .collect();
-    if needed.is_empty() {
-        return Ok(contents);
-    }
-    let sql = format!(
-        "select ordinality, v.content
-         from jsonb_populate_recordset(null::{versions}, $1::jsonb) with ordinality k
-         cross join lateral (
-             select v.content::text from {versions} v where {same_key} and v.content_hash = k.content_hash offset 0
-         ) v",
-        same_key = same_key(table, "v", "k"),
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(array(&needed, |(key, hash), out| {
-            out.push('{');
-            write_key(table, key, out);
-            out.push_str(&format!(",\"content_hash\":{}}}", hex(hash)));
-        }))
-        .fetch_all(connection)
-        .await
-        .map_err(|error| Fault::new(error, "could not read the contents of versions"))?;
-    for row in rows {
-        let position = row.get::<i64, _>(0) as usize - 1;
-        contents.insert(needed[position], row.get::<String, _>(1).into());
-    }
-    Ok(contents)
-}
-
-async fn write_states(
-    connection: &mut PgConnection,
-    table: &Table,
-    states: &[(&[String], String)],
-) -> Result<(), Fault> {
-    if states.is_empty() {
-        return Ok(());
-    }
-    let key = table.key.join(", ");
-    let set: Vec<String> = table
-        .columns
-        .iter()
-        .map(|column| format!("{column} = excluded.{column}"))
-        .collect();
-    // An upsert, although all rows are there: it finds them by the key, whatever the planner thinks of the table.
-    let sql = format!(
-        "insert into {name} ({columns})
-         select {columns} from jsonb_populate_recordset(null::{name}, $1::jsonb)
-         on conflict ({key}) do update set {set}",
-        name = table.name,
-        columns = [table.key, table.columns].concat().join(", "),
-        set = set.join(", "),
-    );
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(array(states, |(key, state), out| {
-            out.push('{');
-            write_key(table, key, out);
-            out.push_str(if state == "{}" { "" } else { "," });
-            out.push_str(&state[1..]);
-        }))
-        .execute(connection)
-        .await
-        .map_err(|error| Fault::new(error, "could not write the states of documents"))?;
-    Ok(())
-}
-
-async fn remove(
-    connection: &mut PgConnection,
-    table: &Table,
-    keys: &[&[String]],
-) -> Result<(), Fault> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "delete from {name} t using jsonb_populate_recordset(null::{name}, $1::jsonb) k where {same_key}",
-        name = table.name,
-        same_key = same_key(table, "t", "k"),
-    );
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(array(keys, |key, out| {
-            out.push('{');
-            write_key(table, key, out);
-            out.push('}');
-        }))
-        .execute(connection)
-        .await
-        .map_err(|error| Fault::new(error, "could not remove rows without a state"))?;
     Ok(())
 }

@@ -1,22 +1,21 @@
-//! Values that may be about a person, of facts that are old: set to NULL where they stand, never their `content_hash`, so an
-//! event that comes again is still known.
+//! Blanking what may be about a person, whatever table it stands in: set to NULL or taken out, never a `content_hash`, so what
+//! comes again is still known.
 //!
 //! The pages that hold such values are found first, without a lock. Then a few pages at a time are locked, as far as nobody
-//! else has their rows, and written. A record's ledger is folded again in the transaction that blanks an entry of it.
+//! else has their rows, and written; what is worked out from them is worked out anew in the same transaction.
 
 use std::time::Instant;
 
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::late;
-use super::marks::Mark;
-use super::{Action, Reason, Run, is_before, midnight, pause};
-use crate::formats::hasoffers::fields;
+use super::marks::{Mark, Whose};
+use super::{Action, Reason, Run, pause};
 use crate::formats::value::Day;
-use crate::store::connection::{execute, quote_literal};
+use crate::store::connection::execute;
+use crate::store::documents::{self, Table, key_of};
 use crate::store::fault::Fault;
-use crate::store::partitions::Leaf;
-use crate::store::patches::{self, Records};
+use crate::store::patches;
 
 /// Pages of one transaction.
 const PAGES: i64 = 64;
@@ -24,138 +23,140 @@ const PAGES: i64 = 64;
 const ROWS_OF_PAGE: i32 = 291;
 /// Looks at one table; what others hold in all of them is left for the next run.
 const LOOKS: u32 = 3;
-/// The tables of facts beside the days.
-const TABLES: [&str; 4] = [
-    "events_default",
-    "events_conversions",
-    "adjustments",
-    "event_variants",
-];
 const DOING: &str = "could not blank personal values";
 
-/// What is blanked, and in which facts.
+/// What is blanked, of facts or of documents.
 pub(super) struct Blanking {
-    mark: Mark,
-    before: Day,
+    whose: Whose,
+    pub mark: Mark,
+    pub before: Day,
     keep: Vec<String>,
     /// When the run began, as Postgres writes it. What comes later is for the next one: it would not come to an end.
-    began: String,
-    /// The columns.
-    columns: Vec<&'static str>,
+    pub began: String,
     /// Whether `mark` says so already.
     is_noted: bool,
 }
 
-impl Blanking {
-    fn new(mut mark: Mark, before: Day, keep: &[String], began: String) -> Blanking {
-        // A column that is kept no longer has values in rows that were looked at already.
-        if mark.kept.iter().any(|name| !keep.contains(name)) {
-            mark.complete_before = None;
-        }
-        Blanking {
-            mark,
-            before,
-            keep: keep.to_vec(),
-            began,
-            columns: columns(keep),
-            is_noted: false,
+/// A table of which old values are blanked.
+pub(super) struct Target {
+    pub table: String,
+    /// Its rows `t` that are old and have such values.
+    pub condition: String,
+    /// What is set in them.
+    pub set: String,
+    pub then: Then,
+}
+
+/// What is worked out anew from rows that were blanked.
+pub(super) enum Then {
+    Nothing,
+    /// The patches of their records.
+    Fold,
+    /// The states, in this table, of what they are versions of.
+    Lay(&'static Table),
+}
+
+impl Target {
+    /// One whose columns become NULL.
+    pub fn of_columns(table: &str, old: &str, columns: &[&str]) -> Target {
+        Target {
+            table: table.to_owned(),
+            condition: format!("{old} and not {}", are_blank(columns)),
+            set: format!("{} = null", columns.join(" = null, ")),
+            then: Then::Nothing,
         }
     }
 
-    /// The rows `t` of facts that are to be blanked: whose day is over for long, that were not looked at since, and that have
-    /// values.
-    fn condition(&self) -> String {
-        let old = is_before("t.event_day", self.before);
-        let unseen = match self.mark.complete_before {
-            None => "true".to_owned(),
-            Some(complete) => format!(
-                "(t.event_day >= '{complete}' or t.received_at >= {since}
-                 or t.event_day = '{no_day}' and t.received_at >= {})",
-                midnight(complete),
-                since = self.mark.since(),
-                no_day = Day::EPOCH,
-            ),
-        };
-        format!(
-            "{old} and {unseen} and t.received_at < {began}::timestamptz and not {blank}",
-            began = quote_literal(&self.began),
-            blank = are_blank("t", &self.columns)
-        )
+    /// One that has them as members of an object.
+    pub fn of_members(table: &str, object: &str, old: &str, members: &[&str]) -> Target {
+        let names = format!("array['{}']", members.join("', '"));
+        Target {
+            table: table.to_owned(),
+            condition: format!("{old} and t.{object} ?| {names}"),
+            set: format!("{object} = {object} - {names}"),
+            then: Then::Nothing,
+        }
     }
 }
 
-/// The columns that are blanked where these are kept.
-fn columns(keep: &[String]) -> Vec<&'static str> {
+/// The columns that are blanked where these are kept; `extra` is one, because nobody knows what is in there.
+pub(super) fn columns(
+    personal: impl Iterator<Item = &'static str>,
+    keep: &[String],
+) -> Vec<&'static str> {
     let goes = |name: &&str| !keep.iter().any(|kept| kept == name);
-    fields::personal().filter(goes).chain(["extra"]).collect()
+    personal.filter(goes).chain(["extra"]).collect()
 }
 
-/// Whether all of these columns are NULL.
-pub fn are_blank(alias: &str, columns: &[&str]) -> String {
-    let columns: Vec<String> = columns
-        .iter()
-        .map(|name| format!("{alias}.{name}"))
-        .collect();
-    format!("(row({}) is null)", columns.join(", "))
-}
-
-/// The condition that retention may have blanked a row of facts `t`.
-pub fn may_be_blanked(mark: &Mark) -> String {
-    match mark.before {
-        None => "false".to_owned(),
-        Some(before) => format!(
-            "t.event_day < '{before}' and {}",
-            are_blank("t", &columns(&mark.kept))
-        ),
-    }
+/// Whether all of these columns of a row `t` are NULL.
+pub(super) fn are_blank(columns: &[&str]) -> String {
+    format!("(row(t.{}) is null)", columns.join(", t."))
 }
 
 impl Run<'_> {
-    /// Blanks what is of days before this one.
-    pub(super) async fn blank_before(&mut self, before: Day, keep: &[String]) -> Result<(), Fault> {
-        self.partitions
-            .load(&mut self.connection, self.settings)
-            .await?;
+    /// What is to be blanked from now on.
+    pub(super) async fn blanking(
+        &mut self,
+        whose: Whose,
+        before: Day,
+        keep: &[String],
+    ) -> Result<Blanking, Fault> {
         self.begin().await?;
-        let mark = Mark::read(&mut self.connection).await?;
-        let late = late::noted_since(&mut self.connection, mark.since()).await?;
+        let mut mark = Mark::read(&mut self.connection, whose).await?;
         let began: String = sqlx::query_scalar("select now()::text")
             .fetch_one(&mut self.connection)
             .await
             .map_err(|error| Fault::new(error, DOING))?;
         self.commit().await?;
-        let mut blanking = Blanking::new(mark, before, keep, began);
-        let complete = blanking.mark.complete_before;
-        let days: Vec<Day> = self
-            .partitions
-            .days()
-            .filter(|day| *day < before)
-            .filter(|day| complete.is_none_or(|complete| *day >= complete) || late.contains(day))
-            .collect();
-        let days = days.into_iter().map(|day| Leaf::Day(day).table());
-        let tables = days.chain(TABLES.map(str::to_owned));
-        let mut all = true;
-        for table in tables {
-            all &= self.blank(&table, &mut blanking).await?;
+        // A column that is kept no longer has values in rows that were looked at already.
+        if mark.kept.iter().any(|name| !keep.contains(name)) {
+            mark.complete_before = None;
         }
-        self.blank_quarantine(before).await?;
-        if all && !self.dry {
+        Ok(Blanking {
+            whose,
+            mark,
+            before,
+            keep: keep.to_vec(),
+            began,
+            is_noted: false,
+        })
+    }
+
+    /// Blanks what is old in these tables, and notes it when none is left.
+    pub(super) async fn blank_all(
+        &mut self,
+        targets: Vec<Target>,
+        mut blanking: Blanking,
+    ) -> Result<(), Fault> {
+        let mut all = true;
+        for target in &targets {
+            all &= self.blank(target, &mut blanking).await?;
+        }
+        if all {
+            let Blanking {
+                whose,
+                before,
+                keep,
+                began,
+                ..
+            } = &blanking;
             self.begin().await?;
-            Mark::complete(&mut self.connection, before, keep, &blanking.began).await?;
+            Mark::complete(&mut self.connection, *whose, *before, keep, began).await?;
             self.commit().await?;
         }
         Ok(())
     }
 
     /// Blanks what is old in a table. Whether none is left.
-    async fn blank(&mut self, table: &str, blanking: &mut Blanking) -> Result<bool, Fault> {
+    async fn blank(&mut self, target: &Target, blanking: &mut Blanking) -> Result<bool, Fault> {
+        let table = target.table.as_str();
         let looked = self.look_at(table).await?;
-        let mut condition = blanking.condition();
-        // What a run would delete before it comes here has nothing to blank.
-        for (_, gone) in self.would_go.iter().filter(|(of, _)| of == table) {
-            condition = format!("{condition} and not ({gone})");
-        }
         if self.dry || !looked.may_update {
+            let mut condition = target.condition.clone();
+            // What a run would delete before it comes here has nothing to blank.
+            for (_, gone) in self.would_go.iter().filter(|(of, _)| of == table) {
+                condition = format!("{condition} and not ({gone})");
+            }
             let rows = self.count(table, &condition).await?;
             match (rows, looked.may_update) {
                 (0, _) => {}
@@ -166,29 +167,27 @@ impl Run<'_> {
         }
         let (mut rows, mut looks) = (0, 0);
         let is_done = loop {
-            let windows = self.windows(table, &condition).await?;
+            let windows = self.windows(target).await?;
             if windows.is_empty() || looks == LOOKS {
                 break windows.is_empty();
             }
             looks += 1;
             for window in windows {
-                rows += self
-                    .blank_window(table, &condition, window, blanking)
-                    .await?;
+                rows += self.blank_window(target, window, blanking).await?;
             }
         };
         if rows > 0 {
             self.did(Action::Blank, table, rows);
         }
         if !is_done {
-            let left = self.count(table, &condition).await?;
+            let left = self.count(table, &target.condition).await?;
             self.keep(table, left, Reason::Held);
         }
         Ok(is_done)
     }
 
-    /// The windows of [`PAGES`] pages that hold rows `t` that meet a condition.
-    async fn windows(&mut self, table: &str, condition: &str) -> Result<Vec<i64>, Fault> {
+    /// The windows of [`PAGES`] pages that hold rows to blank.
+    async fn windows(&mut self, target: &Target) -> Result<Vec<i64>, Fault> {
         self.begin().await?;
         // It may mean to read the whole table.
         execute(
@@ -198,7 +197,8 @@ impl Run<'_> {
         .await
         .map_err(|error| Fault::new(error, DOING))?;
         let sql = format!(
-            "select distinct ((t.ctid::text::point)[0])::bigint / {PAGES} from {table} t where {condition} order by 1"
+            "select distinct ((t.ctid::text::point)[0])::bigint / {PAGES} from {} t where {} order by 1",
+            target.table, target.condition
         );
         let windows = sqlx::query_scalar(AssertSqlSafe(sql))
             .persistent(false)
@@ -212,15 +212,14 @@ impl Run<'_> {
     /// Blanks what nobody else holds in one window; how many rows.
     async fn blank_window(
         &mut self,
-        table: &str,
-        condition: &str,
+        target: &Target,
         window: i64,
         blanking: &mut Blanking,
     ) -> Result<u64, Fault> {
         let mut attempt = 1;
         loop {
             let began = Instant::now();
-            match self.try_window(table, condition, window, blanking).await {
+            match self.try_window(target, window, blanking).await {
                 Ok(rows) => {
                     pause(began).await;
                     return Ok(rows);
@@ -233,107 +232,78 @@ impl Run<'_> {
 
     async fn try_window(
         &mut self,
-        table: &str,
-        condition: &str,
+        target: &Target,
         window: i64,
         blanking: &mut Blanking,
     ) -> Result<u64, Fault> {
         self.begin().await?;
-        let sql = format!(
-            "select t.ctid::text, t.network_id, t.record_id, t.tune_event_id is not null from {table} t
-             where t.ctid = any (array(
-                 select format('(%s,%s)', page, item)::tid
-                 from generate_series($1, $2) page cross join generate_series(1, {ROWS_OF_PAGE}) item
-             )) and {condition}
-             for update skip locked"
-        );
-        let found = sqlx::query(AssertSqlSafe(sql))
-            .bind(window * PAGES)
-            .bind((window + 1) * PAGES - 1)
-            .persistent(false)
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(|error| Fault::new(error, DOING))?;
+        let found = self.lock_window(target, window).await?;
         if found.is_empty() {
             self.commit().await?;
             return Ok(0);
         }
-        let set: Vec<String> = blanking
-            .columns
-            .iter()
-            .map(|name| format!("{name} = null"))
-            .collect();
-        let sql = format!(
-            "update {table} set {} where ctid = any ($1::text[]::tid[])",
-            set.join(", ")
-        );
         let places: Vec<&str> = found.iter().map(|row| row.get(0)).collect();
+        let Target { table, set, .. } = target;
+        let sql = format!("update {table} set {set} where ctid = any ($1::text[]::tid[])");
         sqlx::query(AssertSqlSafe(sql))
             .bind(places)
             .persistent(false)
             .execute(&mut self.connection)
             .await
             .map_err(|error| Fault::new(error, DOING))?;
-        if table == "adjustments" {
-            let folded: Records = found
-                .iter()
-                .filter(|row| row.get(3))
-                .map(|row| (row.get(1), row.get(2)))
-                .collect();
-            patches::fold_again(&mut self.connection, &folded).await?;
-        }
+        self.work_out(target, &found).await?;
         if !blanking.is_noted {
-            Mark::widen(&mut self.connection, blanking.before, &blanking.keep).await?;
+            let Blanking {
+                whose,
+                before,
+                keep,
+                ..
+            } = &*blanking;
+            Mark::widen(&mut self.connection, *whose, *before, keep).await?;
         }
         self.commit().await?;
         blanking.is_noted = true;
         Ok(found.len() as u64)
     }
 
-    /// Blanks the bytes of what is done with. What is open keeps them: they are all that there is of it.
-    async fn blank_quarantine(&mut self, before: Day) -> Result<(), Fault> {
-        const TABLE: &str = "quarantine";
-        let old = format!(
-            "t.last_seen < {} and octet_length(t.payload) > 0 and t.status",
-            midnight(before)
-        );
-        let open = self.count(TABLE, &format!("{old} = 'open'")).await?;
-        if open > 0 {
-            self.keep(TABLE, open, Reason::Open);
-        }
-        let done = format!("{old} <> 'open'");
-        if self.dry {
-            let rows = self.count(TABLE, &done).await?;
-            if rows > 0 {
-                self.did(Action::Blank, TABLE, rows);
-            }
-            return Ok(());
-        }
+    /// Locks the rows of a window that nobody else holds: their places, and what [`Run::work_out`] needs.
+    async fn lock_window(&mut self, target: &Target, window: i64) -> Result<Vec<PgRow>, Fault> {
+        let key = match target.then {
+            Then::Nothing => String::new(),
+            Then::Fold => ", t.network_id, t.record_id, t.tune_event_id is not null".to_owned(),
+            Then::Lay(table) => format!(", t.{}", table.key.join(", t.")),
+        };
         let sql = format!(
-            "update quarantine set payload = '' where id = any (array(
-                 select t.id from quarantine t where {done} limit 1000 for update skip locked
-             ))"
+            "select t.ctid::text{key} from {} t
+             where t.ctid = any (array(
+                 select format('(%s,%s)', page, item)::tid
+                 from generate_series($1, $2) page cross join generate_series(1, {ROWS_OF_PAGE}) item
+             )) and {}
+             for update skip locked",
+            target.table, target.condition
         );
-        let mut rows = 0;
-        loop {
-            let began = Instant::now();
-            self.begin().await?;
-            let blanked = sqlx::query(AssertSqlSafe(sql.as_str()))
-                .persistent(false)
-                .execute(&mut self.connection)
-                .await
-                .map_err(|error| Fault::new(error, "could not blank what is in quarantine"))?
-                .rows_affected();
-            self.commit().await?;
-            rows += blanked;
-            if blanked == 0 {
-                break;
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(window * PAGES)
+            .bind((window + 1) * PAGES - 1)
+            .persistent(false)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| Fault::new(error, DOING))
+    }
+
+    /// Works out anew what comes of rows that were blanked.
+    async fn work_out(&mut self, target: &Target, blanked: &[PgRow]) -> Result<(), Fault> {
+        match target.then {
+            Then::Nothing => Ok(()),
+            Then::Fold => {
+                let entries = blanked.iter().filter(|row| row.get(3));
+                let records = entries.map(|row| (row.get(1), row.get(2))).collect();
+                patches::fold_again(&mut self.connection, &records).await
             }
-            pause(began).await;
+            Then::Lay(table) => {
+                let keys = blanked.iter().map(|row| key_of(table, row, 1)).collect();
+                documents::lay_again(&mut self.connection, table, &target.table, &keys).await
+            }
         }
-        if rows > 0 {
-            self.did(Action::Blank, TABLE, rows);
-        }
-        Ok(())
     }
 }

@@ -20,6 +20,24 @@ pub async fn mark_events(connection: &mut PgConnection, before: Day) -> Result<(
     Ok(())
 }
 
+/// Whose personal values. Each has a mark of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// HasOffers' facts, by the day of the event.
+    Facts,
+    /// Documents of the other feeds, by the day on which they came.
+    Documents,
+}
+
+impl Whose {
+    fn kind(self) -> &'static str {
+        match self {
+            Whose::Facts => "personal",
+            Whose::Documents => "personal_other",
+        }
+    }
+}
+
 /// How far personal values are blanked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mark {
@@ -38,11 +56,12 @@ impl Mark {
     ///
     /// # Errors
     /// The database does not answer, or has no such table.
-    pub async fn read(connection: &mut PgConnection) -> Result<Mark, Fault> {
+    pub async fn read(connection: &mut PgConnection, whose: Whose) -> Result<Mark, Fault> {
         let row = sqlx::query(
             "select before - date '2000-01-01', complete_before - date '2000-01-01', kept, looked_at::text
-             from retention_marks where kind = 'personal'",
+             from retention_marks where kind = $1",
         )
+        .bind(whose.kind())
         .persistent(false)
         .fetch_optional(connection)
         .await
@@ -67,16 +86,18 @@ impl Mark {
     /// Notes that values of days before this one may be blank from now on, but for these columns.
     pub(super) async fn widen(
         connection: &mut PgConnection,
+        whose: Whose,
         before: Day,
         keep: &[String],
     ) -> Result<(), Fault> {
         sqlx::query(
             "insert into retention_marks as m (kind, before, kept)
-             values ('personal', date '2000-01-01' + $1, $2)
+             values ($1, date '2000-01-01' + $2, $3)
              on conflict on constraint retention_marks_kind do update set
                  before = greatest(m.before, excluded.before),
                  kept = array(select unnest(m.kept) union select unnest(excluded.kept) order by 1)",
         )
+        .bind(whose.kind())
         .bind(before.0)
         .bind(keep)
         .execute(connection)
@@ -88,15 +109,17 @@ impl Mark {
     /// Notes that everything of days before this one was looked at, which began at a time.
     pub(super) async fn complete(
         connection: &mut PgConnection,
+        whose: Whose,
         before: Day,
         keep: &[String],
         began: &str,
     ) -> Result<(), Fault> {
         sqlx::query(
-            "update retention_marks set complete_before = date '2000-01-01' + $1, kept = $2,
-                 looked_at = $3::timestamptz
-             where kind = 'personal'",
+            "update retention_marks set complete_before = date '2000-01-01' + $2, kept = $3,
+                 looked_at = $4::timestamptz
+             where kind = $1",
         )
+        .bind(whose.kind())
         .bind(before.0)
         .bind(keep)
         .bind(began)

@@ -1,13 +1,17 @@
-//! Deleting what is old: clicks and impressions ([`drops`]), and values that may be about a person ([`blanks`]).
+//! Deleting what is old: clicks and impressions ([`drops`]), and values that may be about a person ([`blanks`]), of [`facts`],
+//! of [`documents`], and in [`quarantine`].
 //!
 //! Everything is done in small transactions with pauses as long as they took, and may end between any two of them: the next
 //! run finds what is left. No statement waits for another's lock on a row; for a lock on a table it waits a second, and then
 //! again later. [`late`] keeps what came after its day from being dropped while it may come again.
 
-pub(super) mod blanks;
+mod blanks;
+mod documents;
 mod drops;
+pub(super) mod facts;
 pub(super) mod late;
 pub mod marks;
+mod quarantine;
 
 use std::time::{Duration, Instant};
 
@@ -115,8 +119,10 @@ pub async fn run(
         run.drop_before(cutoff(days)).await?;
     }
     if let Some(days) = policy.personal_days {
-        run.blank_before(cutoff(days), &policy.personal_keep)
-            .await?;
+        let (before, keep) = (cutoff(days), &policy.personal_keep);
+        run.blank_facts(before, keep).await?;
+        run.blank_documents(before, keep).await?;
+        run.blank_quarantine(before).await?;
     }
     let _ = run.connection.close().await;
     if let Some(guard) = guard {

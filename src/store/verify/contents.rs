@@ -15,8 +15,8 @@ use crate::formats::value::{Day, Type};
 use crate::json;
 use crate::store::batch::ID_COLUMNS;
 use crate::store::fault::Fault;
-use crate::store::retention::blanks::may_be_blanked;
-use crate::store::retention::marks::Mark;
+use crate::store::retention::facts::may_be_blanked;
+use crate::store::retention::marks::{Mark, Whose};
 use crate::store::row::{self, RowWriter};
 
 /// Levels of JSON below the fields of `extra`; more is never written.
@@ -99,7 +99,7 @@ pub async fn check(
 ) -> Result<Vec<Finding>, Fault> {
     let mut found = Found::default();
     let mut seen = 0;
-    let blanked = may_be_blanked(&Mark::read(connection).await?);
+    let blanked = may_be_blanked(&Mark::read(connection, Whose::Facts).await?);
     for table in &TABLES {
         for part in table.parts {
             let condition = match scope {

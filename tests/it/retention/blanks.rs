@@ -9,13 +9,10 @@ use hydrant::store::{Settings, Store};
 use serde_json::{Value, json};
 use sqlx::Executor;
 
-use super::{age, hydrant, personal, prepared, retain, table, write};
+use super::{PERSON, age, hydrant, personal, prepared, retain, table, write};
 use crate::support::store::{click, date};
 use crate::support::{Database, database};
 use crate::verify::failing;
-
-/// What must be nowhere in the end.
-const PERSON: &str = "203.0.113.77";
 
 /// Where it is: every row as JSON.
 async fn traces(db: &Database, what: &str) -> Vec<String> {
@@ -361,54 +358,6 @@ async fn a_row_that_others_hold_is_left_for_later() {
     other.execute("rollback").await.unwrap();
     retain(&settings, &personal(28, &[]), false).await;
     assert_eq!(traces(&db, PERSON).await, [""; 0]);
-}
-
-#[tokio::test]
-async fn quarantine_keeps_what_nobody_has_dealt_with() {
-    let db = database().await;
-    let settings = prepared(&db, PartitionBy::Day).await;
-    let bad = |id: &str| json!({"event_id": id, "action": "view", "ip": PERSON});
-    let items = ["open", "resolved", "discarded", "new"];
-    let send = async |id: &str| {
-        let mut store = Store::new(settings.clone());
-        let batch = crate::support::store::batch(&[bad(id)]);
-        store.write("test", &batch).await.unwrap();
-        store.close().await;
-    };
-    for id in items {
-        send(id).await;
-    }
-    db.rows(
-        "update quarantine set status = event_id where event_id in ('resolved', 'discarded');
-             update quarantine set status = 'resolved' where event_id = 'new';
-             update quarantine set last_seen = now() - interval '40 days' where event_id <> 'new'",
-    )
-    .await;
-    let steps = [
-        (Action::Keep, "quarantine".to_owned(), 0),
-        (Action::Blank, "quarantine".to_owned(), 2),
-    ];
-    let policy = personal(28, &[]);
-    assert_eq!(retain(&settings, &policy, true).await, steps);
-    assert_eq!(retain(&settings, &policy, false).await, steps);
-    let have = "select event_id from quarantine where payload <> '' order by 1";
-    assert_eq!(db.rows(have).await, ["new", "open"]);
-    let ended = hydrant(
-        &db,
-        &["quarantine", "retry", "--all", "--status", "discarded"],
-        &[],
-    );
-    assert!(
-        ended
-            .text()
-            .contains("left out: 1, whose payload retention blanked"),
-        "{}{}",
-        ended.text(),
-        ended.err
-    );
-    // It came once more: it is open, with its bytes.
-    send("resolved").await;
-    assert_eq!(db.rows(have).await, ["new", "open", "resolved"]);
 }
 
 #[tokio::test]

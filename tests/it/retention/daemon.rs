@@ -68,7 +68,10 @@ async fn a_daemon_that_may_not_drop_says_who_may() {
     .replace(&format!("'{day}'::date + 1"), &format!("'{}'", db.rows(&format!("select date '{day}' + 1")).await[0]));
     db.rows(&make).await;
     db.rows("insert into hydrant.events_conversions (network_id, event_id, record_id, action, event_day, partition_day, ip, content_hash)
-             values ('n', 'c', 'c', 'conversion', current_date - 60, '0001-01-01', '203.0.113.77', '')")
+             values ('n', 'c', 'c', 'conversion', current_date - 60, '0001-01-01', '203.0.113.77', '');
+             insert into hydrant.everflow_conversion_versions (network_id, conversion_id, content_hash, event_type, layer, nth, content, received_at)
+             select '1', id, '', '', layer, 1, '{\"status\": \"approved\", \"email\": \"203.0.113.77\"}', now() - interval '60 days'
+             from (values ('c', 0), ('early', 2)) k (id, layer)")
         .await;
     let settings = format!("database.schema = \"hydrant\"\n{SETTINGS}");
     let daemon = Daemon::spawn(
@@ -82,7 +85,7 @@ async fn a_daemon_that_may_not_drop_says_who_may() {
         daemon
             .metric("hydrant_retention_blanked_rows_total", "")
             .await
-            == 1.0
+            == 3.0
     })
     .await;
     let log = daemon.log();
@@ -94,6 +97,8 @@ async fn a_daemon_that_may_not_drop_says_who_may() {
         db.rows("select ip from hydrant.events_conversions").await,
         ["NULL"]
     );
+    let conversions = "select conversion_id, status, email from hydrant.everflow_conversions";
+    assert_eq!(db.rows(conversions).await, ["c|approved|NULL"]);
     drop(daemon);
     let variables = [
         ("DATABASE_URL", &*roles::url(&db, "hydrant_owner")),
