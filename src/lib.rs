@@ -23,12 +23,12 @@
 //! 5. A crash anywhere brings the deliveries back, and they change nothing.
 //!
 //! Around it: [`config`] loads and checks the settings, [`cli`] and [`commands`] are the command line, [`admin`] serves
-//! health and metrics, [`telemetry`] names every metric, [`gate`] stops receiving while the store is away, [`breaker`] while
-//! most input is bad, [`backoff`] spaces attempts, [`mod@health`] has the clocks that tell whether a source is well,
-//! [`motion`] knows whether the workers move, [`supervisor`] tells systemd, [`lookout`] keeps what is not to be asked for too
-//! often. [`json`] finds its way in text without copying it, [`amount`] is money as its text says it, [`clock`] the one place
-//! that asks for the time of day. [`reconcile`] compares with TUNE's own reports. [`stand_in`] is a local SQS to try things with,
-//! [`demo`] shows all of it.
+//! health and metrics, [`telemetry`] has logs, traces and every metric, [`gate`] stops receiving while the store is away,
+//! [`breaker`] while most input is bad, [`backoff`] spaces attempts, [`mod@health`] has the clocks that tell whether a
+//! source is well, [`motion`] knows whether the workers move, [`supervisor`] tells systemd, [`lookout`] keeps what is not
+//! to be asked for too often. [`json`] finds its way in text without copying it, [`amount`] is money as its text says it,
+//! [`clock`] the one place that asks for the time of day. [`reconcile`] compares with TUNE's own reports. [`stand_in`] is
+//! a local SQS to try things with, [`demo`] shows all of it.
 
 pub mod admin;
 pub mod amount;

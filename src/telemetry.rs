@@ -1,17 +1,17 @@
-//! Logs, and every metric: its name, its labels and what it means.
+//! Logs, traces, and every metric: its name, its labels and what it means.
+
+mod logs;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
-use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::{Log, LogFormat};
+pub use self::logs::{count_dropped_lines, end_logs, filter, refuses_colours, start_logs};
+#[cfg(feature = "otlp")]
+pub use self::traces::end as end_traces;
 
 // Counters of a source.
 pub const RECEIVES: &str = "hydrant_receives_total";
@@ -103,85 +103,6 @@ const SECONDS_BUCKETS: [f64; 14] = [
 const EVENTS_BUCKETS: [f64; 9] = [
     1.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0,
 ];
-
-/// Lines of log that may wait for a reader that is slow.
-const LOG_LINES_WAITING: usize = 4_096;
-
-/// What writes the log, and how many lines nobody took in time.
-static LOG_WRITER: Mutex<Option<(WorkerGuard, ErrorCounter)>> = Mutex::new(None);
-
-/// Whether whoever reads the output wants no colours in it: `NO_COLOR` is set and not empty.
-pub fn refuses_colours() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-}
-
-/// Starts logging to standard error. A reader that is slow or stands still holds nobody up: lines beyond
-/// [`LOG_LINES_WAITING`] are dropped and counted.
-///
-/// # Errors
-/// `level` is no filter.
-pub fn start_logs(log: &Log) -> anyhow::Result<()> {
-    let filter = filter(&log.level).map_err(|why| anyhow::anyhow!("log.level {why}"))?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LOG_LINES_WAITING)
-        .lossy(true)
-        .thread_name("log")
-        .finish(std::io::stderr());
-    let dropped = writer.error_counter();
-    *LOG_WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some((guard, dropped));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal() && !refuses_colours())
-        .with_writer(writer)
-        // It would say it on standard error, and end the program where nobody reads that.
-        .log_internal_errors(false);
-    match log.format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
-    Ok(())
-}
-
-/// Writes the lines that wait, for a second at most. What is logged later is lost.
-pub fn end_logs() {
-    let writer = LOG_WRITER
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    drop(writer);
-}
-
-/// Brings the counter of dropped lines up to date: the writer has one of its own.
-pub fn count_dropped_lines() {
-    let writer = LOG_WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-    let dropped = writer
-        .as_ref()
-        .map_or(0, |(_, dropped)| dropped.dropped_lines());
-    counter!(LOG_DROPPED).absolute(dropped as u64);
-}
-
-/// What `log.level` lets through.
-///
-/// # Errors
-/// What the level must be. A bare word that is no level is refused: to the filter it would be the name of a target, and
-/// everything else would go silent.
-pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    const ALLOWED: &str =
-        "must be off, error, warn, info, debug or trace, or a filter such as info,hydrant=debug";
-    let is_part =
-        |part: &str| part.contains(['=', '[']) || LevelFilter::from_str(part.trim()).is_ok();
-    if !level.split(',').all(is_part) {
-        return Err(ALLOWED.to_owned());
-    }
-    // A bare level is Hydrant's own. The libraries' details can hold what messages hold; who wants them has to name them.
-    let directives = match LevelFilter::from_str(level.trim()) {
-        Ok(own) if own > LevelFilter::WARN => format!("warn,hydrant={own}"),
-        _ => level.to_owned(),
-    };
-    EnvFilter::builder()
-        .parse(directives)
-        .map_err(|error| format!("{ALLOWED}: {error}"))
-}
 
 /// Starts counting; what `/metrics` shows is rendered by the handle.
 ///

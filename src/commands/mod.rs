@@ -70,7 +70,12 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(dispatch(cli.command)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(dispatch(cli.command));
+            #[cfg(feature = "otlp")]
+            telemetry::end_traces();
+            outcome
+        }
         Err(error) => Err(Failure::Failed(
             anyhow::Error::new(error).context("cannot start"),
         )),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use metrics::gauge;
 
 use super::Feed;
+use super::trace::Trace;
 use crate::sources::Delivery;
 use crate::telemetry;
 
@@ -20,6 +21,7 @@ pub struct Held {
     /// Time that decoding the present one took so far.
     pub decoding: Duration,
     pub since: Instant,
+    pub trace: Trace,
     in_flight: InFlight,
 }
 
@@ -33,6 +35,7 @@ impl Held {
             stored: 0,
             decoding: Duration::ZERO,
             since,
+            trace: Trace::new(&feed.name),
             in_flight: InFlight {
                 feed: Arc::clone(feed),
                 since,
@@ -44,6 +47,7 @@ impl Held {
 
     pub fn add(&mut self, delivery: Delivery) {
         self.in_flight.add(delivery.body.len());
+        self.trace.received();
         self.deliveries.push(delivery);
     }
 

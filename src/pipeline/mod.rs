@@ -21,6 +21,7 @@ mod shards;
 mod share;
 pub mod start;
 pub mod stream;
+mod trace;
 mod write;
 
 use std::sync::Arc;
@@ -96,6 +97,7 @@ impl Worker {
     /// Reads the bodies that were not read yet into the batch, and writes it whenever it is full.
     async fn read(&mut self, held: &mut Held) -> Result<(), Stopped> {
         let mut bad = Vec::new();
+        let _decode = held.trace.decode();
         while held.read < held.deliveries.len() {
             held.decoding = Duration::ZERO;
             let opened = self.open_held(held, SMALL_BODY_BYTES);

@@ -165,7 +165,9 @@ impl QueueWorker {
         let (stored, others) = held.ids();
         // Each call has a time limit of its own; how many there are depends on the batch.
         self.worker.motion.rest();
+        let delete = held.trace.delete(stored.len());
         self.sqs.delete(&stored).await;
+        drop(delete);
         if !others.is_empty() {
             tracing::info!(
                 source = self.worker.feed.name,

@@ -32,14 +32,15 @@ impl Worker {
     pub(super) async fn flush(&mut self, held: &mut Held) -> Result<(), Stopped> {
         if !self.batch.is_empty() {
             let started = Instant::now();
+            let _store = held.trace.store(self.batch.events());
             let written = self.write_until_stored().await?;
-            self.count(&written.tally);
+            self.count(&written.tally, held);
             if !written.refused.is_empty() {
                 self.feed
                     .note_refused(self.mostly_refused(&written.refused));
                 self.take_refused(&written.refused, held).await?;
                 self.write_until_stored().await?;
-                self.count(&Tally::default());
+                self.count(&Tally::default(), held);
             }
             self.batch.clear();
             let took = started.elapsed();
@@ -219,7 +220,7 @@ impl Worker {
     }
 
     /// Counts what a committed batch came to, and says what is in quarantine.
-    fn count(&self, tally: &Tally) {
+    fn count(&self, tally: &Tally, held: &mut Held) {
         let source = self.source();
         let bad_events = self
             .batch
@@ -238,10 +239,12 @@ impl Worker {
             let labels = [("source", source.clone()), ("outcome", outcome.to_owned())];
             counter!(telemetry::EVENTS, &labels).increment(count);
         }
+        let quarantined = self.batch.rejects().len() as u64;
         self.feed.add(*tally);
         self.feed
             .quarantined
-            .fetch_add(self.batch.rejects().len() as u64, Ordering::Relaxed);
+            .fetch_add(quarantined, Ordering::Relaxed);
+        held.trace.committed(*tally, quarantined);
         self.tell_rejects();
         if tally.variants > 0 {
             tracing::warn!(

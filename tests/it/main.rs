@@ -51,5 +51,7 @@ mod supervisor;
 mod support;
 mod suspects;
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
 mod verify;
 mod webhooks;
