@@ -44,7 +44,7 @@ fmt: ## Format the code
 	cargo fmt
 
 lint: ## Clippy; a warning is an error
-	cargo clippy --release --all-targets --locked -- -D warnings
+	cargo clippy --release --all-targets --all-features --locked -- -D warnings
 
 lint-deploy: ## Alerts, systemd unit and Terraform, as far as they can be checked here
 	@scripts/lint-deploy.sh
@@ -53,7 +53,7 @@ deny: ## Licences, sources and known vulnerabilities of the dependencies, as far
 	@scripts/deny.sh
 
 doc: ## The code's documentation, private items too; a warning is an error
-	RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --no-deps --document-private-items
+	RUSTDOCFLAGS=-Dwarnings cargo doc --release --all-features --locked --no-deps --document-private-items
 
 deb: ## The Debian package: target/debian/hydrant_*.deb; it needs cargo-deb
 	@scripts/setup.sh build

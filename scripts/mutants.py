@@ -153,8 +153,8 @@ MUTANTS = [
     Mutant(
         "a bad event spoils its siblings",
         "src/formats/hasoffers/mod.rs",
-        "                        dispatch_timestamp: self.given.dispatch_timestamp,\n                    });\n",
-        "                        dispatch_timestamp: self.given.dispatch_timestamp,\n                    });\n"
+        "                        spot: None,\n                    });\n",
+        "                        spot: None,\n                    });\n"
         "                    is_done = true;\n                    break;\n",
         "--test it -- bad_input",
     ),
