@@ -193,3 +193,31 @@ pub const FIELDS: [Field; 125] = [
     field("batch_date_utc", Text, Fixed),
     field("internal_ad_id", Text, Fixed),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_may_be_about_a_person_but_for_what_is_open() {
+        let personal: Vec<&str> = personal().collect();
+        for name in ["transaction_id", "user_id", "ip", "user_agent", "odin"] {
+            assert!(is_personal(name), "{name}");
+        }
+        for name in ["offer_id", "payout", "date", "update_stats"] {
+            assert!(!is_personal(name), "{name} is no text");
+        }
+        for name in OPEN {
+            assert!(!is_personal(name) && !personal.contains(&name), "{name}");
+        }
+        assert!(is_personal("unheard_of"));
+        let text = |field: &&Field| matches!(field.kind, Type::Text | Type::Key);
+        let open = FIELDS
+            .iter()
+            .filter(text)
+            .filter(|field| OPEN.contains(&field.name));
+        let all = FIELDS.iter().filter(text);
+        assert_eq!(personal.len(), all.count() - open.count());
+        assert!(personal.iter().all(|name| is_personal(name)));
+    }
+}
