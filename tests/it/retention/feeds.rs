@@ -175,7 +175,8 @@ async fn what_comes_late_for_an_old_conversion_is_blanked_by_the_next_run() {
 
     // What it brings itself is there until then, and nothing of what was.
     let late = (EventType::FirehoseConversionUpdate, update("a", 20));
-    assert_eq!(send(&mut store, &[late.clone()]).await.adjustments, 1);
+    let tally = send(&mut store, std::slice::from_ref(&late)).await;
+    assert_eq!(tally.adjustments, 1);
     let with = format!("a|rejected|7.1|20|NULL|{PERSON}");
     assert_eq!(db.rows(state).await, [with]);
     assert_eq!(retain(&settings, &policy, true).await, versions(1));
