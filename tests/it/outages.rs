@@ -112,7 +112,9 @@ async fn workers_that_hold_nothing_receive_nothing_meanwhile() {
 async fn a_primary_that_is_demoted_gets_no_second_chance_on_its_connections() {
     let (queue, postgres) = (Queue::start().await, Postgres::start());
     let database = postgres.database().await;
-    let daemon = Daemon::start(&database.url, &[&queue], SETTINGS).await;
+    // The worker that is refused has its connection from before: there is no other that had nothing to write yet.
+    let settings = format!("{SETTINGS}\nsource.one.workers = 1");
+    let daemon = Daemon::start(&database.url, &[&queue], &settings).await;
     queue.send(&[message("1")]).await;
     queue.drained(30).await;
     let set = async |state: &str| {
