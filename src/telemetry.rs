@@ -179,7 +179,7 @@ fn describe() {
         ),
         (
             LOST_POSITIONS,
-            "Positions that a shard did not have any more; records may have expired unread",
+            "Positions that a shard did not have any more, and shards that were gone before their end was read; records may have expired unread",
         ),
         (
             HTTP_REQUESTS,
@@ -246,7 +246,7 @@ fn describe() {
         ),
         (
             OBJECTS,
-            "Files or objects at the last listing, by state: read, waiting, unsettled, left_alone",
+            "Files or objects at the last listing, by state: read, broken, waiting, unsettled, left_alone",
         ),
         (
             OBJECT_LAG,

@@ -140,6 +140,10 @@ impl Shards {
                 self.leases.add(&ids, first.as_deref()).await?;
                 leases = self.leases.renew(&held).await?;
             }
+            // A stream that has just been made may list none yet.
+            if !ids.is_empty() {
+                self.forget_expired(&ids, &held).await?;
+            }
         }
         let readable = readable(&self.listed, &leases, |shard| {
             self.reading.contains_key(shard)
@@ -180,6 +184,20 @@ impl Shards {
         self.feed.set_trouble(Some(trouble));
         self.list_at = Instant::now() + LIST_AGAIN;
         false
+    }
+
+    /// Tells of shards that are gone before they were read to their end: what was left in them has expired with them.
+    async fn forget_expired(&mut self, listed: &[String], held: &[String]) -> Result<(), Fault> {
+        for (shard, position) in self.leases.forget(listed, held).await? {
+            counter!(telemetry::LOST_POSITIONS, "source" => self.feed.name.clone()).increment(1);
+            let position = Position::parse(position.as_deref());
+            tracing::error!(
+                source = self.feed.name, shard, %position,
+                "Kinesis does not have this shard any more, and its end was not read: records may have expired unread; \
+                 reading goes on in the shards that there are"
+            );
+        }
+        Ok(())
     }
 
     /// Ends the loops of shards that others have by now, or that are gone.

@@ -156,6 +156,7 @@ impl ShardReader {
                 }
                 error => {
                     feed.note_receive(None);
+                    let error = format!("{error} (shard {})", self.shard);
                     feed.bear(backoff, &error).await?;
                 }
             }

@@ -76,6 +76,35 @@ impl Leases {
         .await
     }
 
+    /// Takes out the shards that are not among those listed and were not read to their end, unless somebody reads them
+    /// yet. Each of them is given to one daemon, with its position.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn forget(
+        &mut self,
+        listed: &[String],
+        held: &[String],
+    ) -> Result<Vec<(String, Option<String>)>, Fault> {
+        let source = self.source.clone();
+        let doing = "could not take expired shards out of the positions";
+        self.ask(doing, async |connection| {
+            sqlx::query_as(
+                "delete from positions
+                 where source = $1 and part like 'shardId-%' and not is_ended
+                       and part <> all($2) and part <> all($3)
+                       and (lease_until is null or lease_until <= now())
+                 returning part, position",
+            )
+            .bind(&source)
+            .bind(listed)
+            .bind(held)
+            .fetch_all(connection)
+            .await
+        })
+        .await
+    }
+
     /// Renews the leases of these parts, where they are still ours, and says how all parts are now.
     ///
     /// # Errors

@@ -213,6 +213,37 @@ async fn a_position_that_has_expired_is_told_and_the_oldest_record_is_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_has_expired_unread_is_told_once() {
+    let (stream, database) = (Stream::start(2).await, database().await);
+    let settings = stream.settings("one");
+    stream.put(0, &bare(&conversion("0")));
+    stream.put(1, &bare(&conversion("1")));
+    let ended = until_empty(&database, &settings).ended(60).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.log);
+    stream.put(0, &bare(&conversion("expired unread")));
+    let [left, _] = stream.split(0);
+    stream.expire(0);
+    stream.put(left, &bare(&conversion("2")));
+    let daemons = [(); 2].map(|()| until_empty(&database, &settings));
+    let mut logs = String::new();
+    for daemon in daemons {
+        let ended = daemon.ended(60).await;
+        assert_eq!(ended.status, Some(0), "{}", ended.log);
+        logs += &ended.log;
+    }
+    assert_eq!(database.rows("select count(*) from events").await, ["3"]);
+    let told = "its end was not read: records may have expired unread";
+    assert_eq!(logs.matches(told).count(), 1, "{logs}");
+    let parts = "select part from positions order by part";
+    let left = [1, 2, 3].map(|n| format!("shardId-{n:012}"));
+    assert_eq!(database.rows(parts).await, left);
+    // What was read to its end is no loss.
+    let daemon = Daemon::start(&database.url, &[], &settings).await;
+    let lost = "hydrant_lost_positions_total";
+    assert_eq!(daemon.metric(lost, "source=\"one\"").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_not_there_is_the_end_of_the_start() {
     let (stream, database) = (LocalStream::start(1).await, database().await);
     let settings = stream.settings("one") + "source.one.stream = \"another\"\n";

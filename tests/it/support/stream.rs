@@ -44,6 +44,8 @@ struct Shard {
     records: Vec<(u64, Vec<u8>)>,
     /// Positions before this one are not known any more.
     trimmed: u64,
+    /// It is not listed any more.
+    is_gone: bool,
 }
 
 impl Stream {
@@ -109,6 +111,13 @@ impl Stream {
         let last = all.last_sequence_number;
         all.shards[shard].records.clear();
         all.shards[shard].trimmed = last;
+    }
+
+    /// As long after it was closed: with its last record the shard itself is gone.
+    pub fn expire(&self, shard: usize) {
+        let mut all = self.shards.lock().unwrap();
+        assert!(all.shards[shard].is_closed);
+        all.shards[shard].is_gone = true;
     }
 
     pub fn throttle(&self, reads: usize) {
@@ -197,7 +206,9 @@ impl Shards {
                 "SequenceNumberRange": {"StartingSequenceNumber": "0"},
             })
         };
-        json!({"Shards": self.shards.iter().enumerate().map(shard).collect::<Vec<_>>()})
+        let all = self.shards.iter().enumerate();
+        let listed = all.filter(|(_, shard)| !shard.is_gone);
+        json!({"Shards": listed.map(shard).collect::<Vec<_>>()})
     }
 
     fn summary(&self) -> Value {
