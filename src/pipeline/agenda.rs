@@ -236,8 +236,16 @@ impl Agenda {
         let position = saved.and_then(|saved| Position::parse(saved.position.as_deref()?).ok());
         let is_known = |position: &Position| position.version == listed.version;
         found.newest = found.newest.max(listed.version.modified);
-        if saved.is_some_and(|saved| saved.is_ended) && position.as_ref().is_some_and(is_known) {
-            found.read += 1;
+        let is_ended = saved.is_some_and(|saved| saved.is_ended);
+        if let Some(position) = position.as_ref().filter(|one| is_ended && is_known(one)) {
+            if position.is_broken {
+                found.broken += 1;
+                let error = ObjectError::Broken(listed.name.clone());
+                self.note_failure(error.to_string());
+                self.give_up(listed, &error);
+            } else {
+                found.read += 1;
+            }
             if self.rhythm.poll.is_none() {
                 self.progress.skipped.fetch_add(1, Ordering::Relaxed);
                 self.note_bytes(listed.version.size);

@@ -56,6 +56,8 @@ struct Passed {
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     pub read: usize,
+    /// As far as can be: they end early.
+    pub broken: usize,
     pub waiting: usize,
     /// Of these, those that nobody who waits for the end waits for: they were tried in vain.
     pub hopeless: usize,
@@ -109,6 +111,7 @@ impl Found {
         let source = &feed.name;
         let states = [
             ("read", self.read),
+            ("broken", self.broken),
             ("waiting", self.waiting),
             ("unsettled", self.unsettled),
             ("left_alone", self.left_alone),

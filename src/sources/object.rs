@@ -49,6 +49,9 @@ pub struct Position {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub before: Option<String>,
     pub is_packed: bool,
+    /// It is packed, and ends early.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_broken: bool,
     #[serde(flatten)]
     pub mark: Option<Mark>,
 }
@@ -212,6 +215,7 @@ impl Object {
                 Some(described(&self.before))
             },
             is_packed: self.is_packed,
+            is_broken: self.is_broken,
             mark: self.mark,
         }
     }

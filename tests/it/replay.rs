@@ -208,6 +208,11 @@ async fn what_cannot_be_read_to_the_end_is_told() {
     );
     assert_eq!(summary["failures"].as_array().unwrap().len(), 1);
     assert!(summary["stored"].as_u64().unwrap() > 0, "{summary}");
+    // A second run reads nothing of it, and is no better.
+    let (status, summary, err) = replay(&db, &[&file]).await;
+    assert!(status == 1 && err.contains("cut off or wrong"), "{err}");
+    assert_eq!(summary["failures"].as_array().unwrap().len(), 1);
+    assert_eq!(summary["files_read_before"], 1);
 
     write(folder.path(), "cut.gz", &packed);
     let (status, summary, err) = replay(&db, &[&file]).await;
