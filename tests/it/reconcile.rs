@@ -145,6 +145,20 @@ async fn it_says_what_agrees_and_what_differs() {
         ]
     );
 
+    // A column of money by a name that is not known does not pass for one that agrees.
+    let renamed = agreeing.replace("Payout", "Money");
+    let note = "note  no column of the report is known as payout or revenue: not compared; --column names one\n";
+    assert!(desk.reconcile(&renamed, &[]).text().contains(note));
+    let told = desk.reconcile(&renamed, &["--column", "payout=Money"]);
+    assert!(!told.text().contains("note"), "{}", told.text());
+    let other = desk.reconcile(agreeing, &["--network", "m"]);
+    let note = "note  the database has nothing of network m in these days: is it the right one?\n";
+    assert!(
+        other.status == 1 && other.text().contains(note),
+        "{}",
+        other.text()
+    );
+
     let differing = agreeing.replace("1.50", "2.00");
     let ended = desk.reconcile(&differing, &[]);
     assert_eq!(ended.status, 1, "{}", ended.err);

@@ -83,6 +83,7 @@ async fn reconcile(args: &Reconcile, file: &Path) -> Result<u8, Failure> {
         .map_err(usage)?;
     let mut report = Report::read(&bytes, &args.columns, args.decimal_mark).map_err(usage)?;
     let mut notes = notes::of_totals(&report, args.tolerance)?;
+    notes.extend(notes::of_left_out(&report, &args.columns));
     let (since, until) = days(&report, args).map_err(usage)?;
     notes.extend(keep_days(&mut report, since, until));
 
@@ -91,6 +92,11 @@ async fn reconcile(args: &Reconcile, file: &Path) -> Result<u8, Failure> {
     expect_one_currency(&mut snapshot, &report, &filter).await?;
     let sums = snapshot.sums(&report.dimensions, &filter).await?;
     let (network_id, sums) = one_network(sums, args.network.as_deref())?;
+    if let Some(asked) = args.network.as_deref().filter(|_| sums.is_empty()) {
+        notes.push(format!(
+            "the database has nothing of network {asked} in these days: is it the right one?"
+        ));
+    }
     let comparison = compare(&report, &sums, args.tolerance)?;
     let filter = Filter {
         network_id: network_id.clone(),

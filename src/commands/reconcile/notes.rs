@@ -4,7 +4,7 @@ use crate::amount::Amount;
 use crate::reconcile::columns::{Dimension, Measure};
 use crate::reconcile::compare::{Comparison, EXPLAINED};
 use crate::reconcile::evidence::Scope;
-use crate::reconcile::report::Report;
+use crate::reconcile::report::{Column, Field, Report};
 use crate::store::reconcile::Snapshot;
 
 /// What is odd about the report itself: a row of totals that its rows do not come to.
@@ -42,6 +42,26 @@ pub fn of_totals(report: &Report, tolerance: Amount) -> anyhow::Result<Vec<Strin
         }
     }
     Ok(notes)
+}
+
+/// Which of the amounts that partners are paid from were not compared, where a column that is not looked at could be one, and
+/// nobody left it out on purpose: what is called otherwise must not pass for what agrees.
+pub fn of_left_out(report: &Report, columns: &[Column]) -> Option<String> {
+    let is_missing = |measure: &Measure| {
+        let field = Field::Measure(*measure);
+        !report.measures.contains(measure) && !columns.iter().any(|one| one.field == field)
+    };
+    let missing = [Measure::Payout, Measure::Revenue]
+        .into_iter()
+        .filter(is_missing);
+    let missing: Vec<&str> = missing.map(Measure::as_str).collect();
+    let may_be_there = !report.unused.is_empty() && !missing.is_empty();
+    may_be_there.then(|| {
+        format!(
+            "no column of the report is known as {}: not compared; --column names one",
+            missing.join(" or ")
+        )
+    })
 }
 
 /// What could explain differences of any group.
