@@ -3,6 +3,9 @@
 # A cargo of rustup is found without a new shell, and before an older one of the system.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
+# Of the tests that run at a time half wait: for a lease, a visibility timeout, a server that starts.
+THREADS := $(or $(RUST_TEST_THREADS),$(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN)))
+
 .PHONY: help build demo setup test docs mutants bench bench-http fuzz fmt lint lint-deploy deny doc deb clean
 
 help: ## This list
@@ -19,7 +22,7 @@ setup: ## Install what the tests need (PostgreSQL, Chromium, Python tools); quic
 	@scripts/setup.sh test
 
 test: setup ## Every test, against a real PostgreSQL and a real SQS server
-	cargo test --release --locked
+	RUST_TEST_THREADS=$(THREADS) cargo test --release --locked
 	scripts/conformance.sh
 
 docs: setup ## Write anew the pages that are generated: docs/configuration.md and docs/data-model.md
