@@ -233,7 +233,7 @@ fn expect_all(summary: &Summary, feed: &Feed, shared: &Shared) -> Result<(), Fai
          --accept-bad goes on regardless"
             .to_owned()
     } else if shared.stop.is_cancelled() {
-        "interrupted: run it again to go on where it ended".to_owned()
+        "interrupted: run it again, without --again, to go on where it ended".to_owned()
     } else if !summary.failures.is_empty() {
         summary.failures.join("; ")
     } else {
